@@ -1,0 +1,1 @@
+"""The domain: one app a subject; calls go down the layers, events go up."""

@@ -1,0 +1,1 @@
+"""Clock, ids, problem details and JSON limits: what every app may use. No models."""

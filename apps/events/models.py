@@ -1,0 +1,53 @@
+"""The event log, which is its own outbox: a row is written with the change that made it true, numbered after commit."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from apps.core.database import ClockTimestamp
+from apps.tenancy.context import TenantManager
+from apps.tenancy.models import Tenant
+
+
+class Event(models.Model):
+    """One CloudEvent. `sequence` is given by the relay once the row is committed, so no reader ever skips a late one."""
+
+    event_id = models.UUIDField(primary_key=True)
+    sequence = models.BigIntegerField(unique=True, null=True)
+    tenant = models.ForeignKey(Tenant, models.PROTECT, null=True, db_index=False)
+    type = models.CharField(max_length=64)
+    subject = models.CharField(max_length=64)
+    data = models.JSONField(default=dict, help_text="ids, counts, digests, states: never rows of data")
+    occurred_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    objects = TenantManager["Event"]()
+    every = models.Manager["Event"]()
+
+    class Meta:
+        db_table = "events"
+        ordering = ["-occurred_at"]
+        base_manager_name = "every"
+        indexes = [
+            models.Index(fields=["tenant", "sequence"], name="events_tenant_sequence"),
+            models.Index(fields=["subject", "sequence"], name="events_subject_sequence"),
+            models.Index(
+                fields=["occurred_at", "event_id"], name="events_unnumbered", condition=models.Q(sequence__isnull=True)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.subject}"
+
+
+class Consumer(models.Model):
+    """How far a follower of the log has come: everything up to `position` was delivered to it at least once."""
+
+    name = models.CharField(primary_key=True, max_length=64)
+    position = models.BigIntegerField(default=0)
+    moved_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    class Meta:
+        db_table = "event_consumers"
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.position}"

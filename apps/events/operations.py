@@ -1,0 +1,46 @@
+"""Every write of the event log."""
+
+from __future__ import annotations
+
+from django.db import connection
+
+# An insert for a WITH chain: whoever changes something appends this, so that the event is written by the very statement
+# that made it true. `{source}` has event_id, tenant_id, event_type, event_subject and event_data; rows without an
+# event_type tell nothing.
+APPEND = """
+INSERT INTO events (event_id, tenant_id, type, subject, data, occurred_at)
+SELECT event_id, tenant_id, event_type, event_subject, event_data, clock_timestamp()
+  FROM {source} WHERE event_type IS NOT NULL
+"""
+
+NUMBER = """
+WITH fresh AS (
+    SELECT event_id, row_number() OVER (ORDER BY occurred_at, event_id) AS place
+      FROM (SELECT event_id, occurred_at FROM events WHERE sequence IS NULL
+             ORDER BY occurred_at, event_id LIMIT %(limit)s) AS oldest
+), head AS (SELECT coalesce(max(sequence), 0) AS last FROM events)
+UPDATE events SET sequence = head.last + fresh.place FROM fresh, head WHERE events.event_id = fresh.event_id
+"""
+
+
+def number_committed(*, limit: int) -> int:
+    """Give the oldest unnumbered events their places in the log; return how many got one.
+
+    Only committed rows are seen, so a number once given is never followed by a smaller one that a slow transaction
+    still held: a reader by cursor misses nothing. One numberer at a time (the relay's lock), else the unique constraint
+    on `sequence` makes the second fail and try again.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(NUMBER, {"limit": limit})
+        return int(cursor.rowcount)
+
+
+def advance(*, consumer: str, position: int) -> None:
+    """Note that `consumer` was delivered everything up to `position`; it never goes back."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO event_consumers (name, position, moved_at) VALUES (%s, %s, clock_timestamp())"
+            " ON CONFLICT (name) DO UPDATE SET position = greatest(event_consumers.position, excluded.position),"
+            " moved_at = excluded.moved_at",
+            [consumer, position],
+        )

@@ -1,0 +1,1 @@
+"""Append-only facts about runs and refusals."""

@@ -1,0 +1,1 @@
+"""What may exist: contracts and policies."""

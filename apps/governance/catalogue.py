@@ -1,0 +1,121 @@
+"""The built-in decision point of Governance: answers from the contracts and policies in this database.
+
+Asked inside a tenant context. What it decides is in `decide`, values in, values out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from django.db import connection
+
+from apps.core.authzen import Answer, Question
+from apps.core.database import loaded
+from apps.core.digests import digest_of
+from apps.core.ids import uuid7
+
+
+class ContractFacts(NamedTuple):
+    """What a decision needs of a contract version."""
+
+    state: str
+    job_types: Sequence[str]
+    tenants: Sequence[str] | None
+    digest: str
+    obligations: dict[str, Any]
+
+
+class PolicyFacts(NamedTuple):
+    """What a decision needs of a standing prohibition."""
+
+    policy_id: str
+    job_types: Sequence[str]
+    tenants: Sequence[str] | None
+    except_tenants: Sequence[str]
+    reason_code: str
+    reason: str
+
+    def forbids(self, question: Question) -> bool:
+        """Say whether this policy matches the question."""
+        if question.tenant_id in self.except_tenants:
+            return False
+        if self.tenants is not None and question.tenant_id not in self.tenants:
+            return False
+        return any(fnmatchcase(question.job_type, pattern) for pattern in self.job_types)
+
+
+class Verdict(NamedTuple):
+    """A decision without its identity."""
+
+    allowed: bool
+    reason_code: str
+    reason: str
+
+
+ALLOWED = Verdict(True, "allowed", "")
+
+
+def decide(
+    question: Question, *, tenant_state: str | None, contract: ContractFacts | None, policies: Sequence[PolicyFacts]
+) -> Verdict:
+    """Return the verdict: the tenant must be active, no policy may forbid, a named contract must cover the work."""
+    if tenant_state != "active":
+        return Verdict(False, "tenant_not_active", f"tenant '{question.tenant_id}' is {tenant_state or 'unknown'}")
+    for policy in policies:
+        if policy.forbids(question):
+            return Verdict(False, policy.reason_code, policy.reason)
+    if question.contract is None:
+        return ALLOWED
+    name = question.contract
+    if contract is None:
+        return Verdict(False, "contract_unknown", f"there is no contract '{name}' for this tenant")
+    if contract.state != "active":
+        return Verdict(False, "contract_not_active", f"contract '{name}' is {contract.state}")
+    if not any(fnmatchcase(question.job_type, pattern) for pattern in contract.job_types):
+        return Verdict(False, "contract_other_type", f"contract '{name}' does not cover '{question.job_type}'")
+    region = contract.obligations.get("region")
+    if region and region != question.region:
+        return Verdict(False, "region_forbidden", f"contract '{name}' keeps its work in region '{region}'")
+    return ALLOWED
+
+
+FACTS = """
+SELECT (SELECT state FROM tenants WHERE tenant_id = %(tenant)s),
+       (SELECT jsonb_build_array(state, to_jsonb(job_types), to_jsonb(tenants), digest, obligations) FROM contracts
+         WHERE name = %(name)s AND version = %(version)s AND (tenants IS NULL OR %(tenant)s = ANY (tenants))),
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(policy_id, to_jsonb(job_types), to_jsonb(tenants),
+               to_jsonb(except_tenants), reason_code, reason) ORDER BY policy_id), '[]') FROM policies WHERE active)
+"""
+
+
+class Catalogue:
+    """Governance out of this database, in one round trip."""
+
+    def evaluate(self, question: Question) -> Answer:
+        """Answer `question` from the catalogue."""
+        name, version = parse_reference(question.contract)
+        with connection.cursor() as cursor:
+            cursor.execute(FACTS, {"tenant": question.tenant_id, "name": name, "version": version})
+            state, contract_row, policy_rows = cursor.fetchone() or (None, None, [])
+        contract = ContractFacts(*loaded(contract_row)) if contract_row else None
+        policies = [PolicyFacts(*row) for row in loaded(policy_rows)]
+        verdict = decide(question, tenant_state=state, contract=contract, policies=policies)
+        revision = digest_of([contract and contract.digest, [list(policy) for policy in policies]])
+        return Answer(
+            allowed=verdict.allowed,
+            decision_id=uuid7(),
+            policy_revision=f"catalogue:{revision[7:19]}",
+            reason_code=verdict.reason_code,
+            reason=verdict.reason,
+            obligations=contract.obligations if contract else {},
+        )
+
+
+def parse_reference(reference: str | None) -> tuple[str | None, int | None]:
+    """Return (name, version) of `name@version`; (None, None) when it is no such reference."""
+    name, at, version = (reference or "").rpartition("@")
+    if not at or not name or not version.isascii() or not version.isdigit() or len(version) > 9:
+        return None, None
+    return name, int(version)

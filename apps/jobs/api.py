@@ -1,0 +1,297 @@
+"""Jobs over HTTP: parse, call one operation or query, render."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+from uuid import UUID
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.core import metrics, problems
+from apps.core.authzen import DecisionPointAwayError
+from apps.core.ids import BadIdError, parse_id
+from apps.evidence.queries import states_of
+from apps.jobs import points, queries, representation
+from apps.jobs.fields import JobFields, JobPageFields, SubmissionFields, TimelineFields
+from apps.jobs.lifecycle import Priority, State
+from apps.jobs.models import Job
+from apps.jobs.operations.submit import Refusal, Submission, Submitted, UnknownEnvironmentError, submit
+from apps.jobs.types import REGISTRY, JobType, UnknownJobTypeError
+from apps.tenancy.authentication import principal_of
+from apps.tenancy.context import in_tenant, operator_reading
+from apps.tenancy.permissions import tenant_or_404
+from apps.tenancy.principals import AllTenants, ServicePrincipal
+
+PAGE = 50
+MAX_PAGE = 200
+MAX_TENANTS_A_LIST = 20
+
+
+class Jobs(APIView):
+    """Submit a job; read the history."""
+
+    required_scopes: ClassVar[dict[str, str]] = {"GET": "jobs:read", "POST": "jobs:submit"}
+
+    @extend_schema(
+        operation_id="jobs_submit", request=SubmissionFields, responses={202: JobFields}, tags=["jobs"],
+        description="Submit a job. 202 with the job; a refusal is 403 (over a limit: 429) and the job is kept, rejected.",
+    )
+    def post(self, request: Request) -> Response:
+        """Submit a job."""
+        arrived = time.monotonic()
+        if "Idempotency-Key" in request.headers:
+            raise problems.BadRequest(
+                "This version does not serve Idempotency-Key; a job submitted with it could be doubled unnoticed.",
+                code="idempotency_not_served",
+            )
+        principal = principal_of(request)
+        fields = SubmissionFields(data=request.data)
+        fields.is_valid(raise_exception=True)
+        submission = _submission(fields.validated_data, principal=principal)
+        with _deciding(), in_tenant(submission.tenant_id):
+            submitted = submit(submission, points=points.in_force())
+            body = _render([Job.objects.get(job_id=submitted.job_id)])[0]
+        metrics.job_entered(tenant_id=submission.tenant_id, job_type=submission.job_type.name, status=submitted.status)
+        if submitted.refusal is not None:
+            raise _refused(submitted, refusal=submitted.refusal)
+        metrics.job_scheduled(seconds=time.monotonic() - arrived)
+        return Response(body, status=status.HTTP_202_ACCEPTED, headers={"Location": body["links"]["self"]})
+
+    @extend_schema(
+        operation_id="jobs_list",
+        parameters=[
+            OpenApiParameter("tenant_id", str),
+            OpenApiParameter("type", str),
+            OpenApiParameter("status", str, enum=[state.value for state in State]),
+            OpenApiParameter("limit", int, description=f"1 to {MAX_PAGE}; {PAGE} if left out"),
+            OpenApiParameter("cursor", str, description="`next` of the page before"),
+        ],
+        responses=JobPageFields,
+        tags=["jobs"],
+        description="The history, newest first.",
+    )
+    def get(self, request: Request) -> Response:
+        """List jobs, newest first."""
+        asked = _query(request, known={"tenant_id", "type", "status", "limit", "cursor"})
+        limit = _limit(asked.get("limit"))
+        wanted = {
+            "before": _cursor(asked.get("cursor")),
+            "limit": limit + 1,
+            "job_type": asked.get("type"),
+            "status": _state(asked.get("status")),
+        }
+        pages = []
+        for context in _contexts(principal_of(request), tenant_id=asked.get("tenant_id")):
+            with context:
+                pages.append(_render(queries.page(**wanted)))
+        items = list(heapq.merge(*pages, key=lambda item: item["job_id"], reverse=True))[: limit + 1]
+        more = items[limit - 1]["job_id"] if len(items) > limit else None
+        return Response({"items": items[:limit], "next": more})
+
+
+class OneJob(APIView):
+    """One job."""
+
+    required_scopes: ClassVar[dict[str, str]] = {"GET": "jobs:read"}
+
+    @extend_schema(operation_id="jobs_read", responses=JobFields, tags=["jobs"], description="One job.")
+    def get(self, request: Request, job_id: str) -> Response:
+        """Read one job."""
+        with _found(request, job_id) as job:
+            body = _render([job])[0]
+        return Response(body)
+
+
+class Timeline(APIView):
+    """A job's story."""
+
+    required_scopes: ClassVar[dict[str, str]] = {"GET": "jobs:read"}
+
+    @extend_schema(operation_id="jobs_timeline", responses=TimelineFields, tags=["jobs"], description="A job's story.")
+    def get(self, request: Request, job_id: str) -> Response:
+        """Read a job's story, oldest first."""
+        with _found(request, job_id) as job:
+            decisions = queries.decisions_of([job.job_id]).get(job.job_id, {}).values()
+            items = representation.timeline(job, attempts=queries.attempts_of(job.job_id), decisions=decisions)
+        return Response({"job_id": str(job.job_id), "items": items})
+
+
+class JobTypes(APIView):
+    """What can run here."""
+
+    required_scopes: ClassVar[dict[str, str]] = {"GET": "jobs:read"}
+
+    @extend_schema(operation_id="job_types_list", responses={200: dict}, tags=["jobs"], description="What can run here.")
+    def get(self, request: Request) -> Response:
+        """List the job types with their params' schemas."""
+        _query(request, known=set())
+        return Response({"items": [_type(each) for each in REGISTRY], "next": None})
+
+
+def _submission(values: dict[str, Any], *, principal: ServicePrincipal) -> Submission:
+    """Return the submission that a valid body asks for; raise the problem that names what is wrong with it."""
+    tenant_id = tenant_or_404(principal, values.get("tenant_id"))
+    try:
+        job_type = REGISTRY.get(values["type"])
+    except UnknownJobTypeError as error:
+        raise _bad_field("type", f"there is no job type '{values['type']}': /operations/job-types lists them") from error
+    errors = [
+        problems.FieldError(field=f"params{_dotted(wrong.path)}", message=wrong.message)
+        for wrong in job_type.problems(values["params"])
+    ]
+    if job_type.contract == "none" and values["contract"] is not None:
+        errors.append(problems.FieldError(field="contract", message=f"'{job_type.name}' takes no contract: leave it out"))
+    if errors:
+        raise problems.BadRequest("Some fields are not as they must be.", code="invalid_fields", errors=errors)
+    return Submission(
+        tenant_id=tenant_id,
+        job_type=job_type,
+        params=values["params"],
+        submitted_by=principal.subject,
+        contract=values["contract"],
+        priority=Priority[values["priority"].upper()],
+        environment=values["environment"],
+        trigger=values["trigger"],
+        run_at=values["run_at"],
+        timeout_s=values["timeout_s"],
+        concurrency_key=values["concurrency_key"],
+    )
+
+
+@contextmanager
+def _deciding() -> Iterator[None]:
+    """Turn what a submission may raise into its problem."""
+    try:
+        yield
+    except UnknownEnvironmentError as error:
+        raise _bad_field("environment", f"there is no environment '{error}' for this tenant") from error
+    except DecisionPointAwayError as error:
+        raise problems.Unavailable(
+            f"{error.point} does not answer; nothing was written.",
+            code="decision_point_away",
+            retry_after_s=error.retry_after_s,
+        ) from error
+
+
+def _refused(submitted: Submitted, *, refusal: Refusal) -> problems.Problem:
+    """Return the problem of a refused job: 403, or 429 where a limit clears by itself."""
+    members = {
+        "reason": refusal.reason,
+        "decision_id": str(refusal.decision_id) if refusal.decision_id else None,
+        "job_id": str(submitted.job_id),
+        "refused_by": refusal.point,
+    }
+    if refusal.retry_after_s is None:
+        return problems.Forbidden(refusal.reason, code=refusal.code, **members)
+    return problems.TooManyRequests(refusal.reason, code=refusal.code, retry_after_s=refusal.retry_after_s, **members)
+
+
+def _render(jobs: list[Job]) -> list[dict[str, Any]]:
+    """Return the jobs as read, inside their tenant's context."""
+    decisions = queries.decisions_of([job.job_id for job in jobs]) if jobs else {}
+    proofs = [job.evidence_id for job in jobs if job.evidence_id is not None]
+    evidence = states_of(proofs) if proofs else {}
+    return [representation.job(job, evidence=evidence, decisions=decisions) for job in jobs]
+
+
+def _contexts(principal: ServicePrincipal, *, tenant_id: str | None = None) -> list[Any]:
+    """Return the contexts in which a caller may read: its tenants', one by one, or the operator's for all of them."""
+    if tenant_id is not None:
+        return [in_tenant(tenant_or_404(principal, tenant_id))]
+    if isinstance(principal.tenants, AllTenants):
+        return [operator_reading()]
+    if len(principal.tenants) > MAX_TENANTS_A_LIST:
+        raise _bad_field("tenant_id", f"the token names more than {MAX_TENANTS_A_LIST} tenants: say which one")
+    return [in_tenant(each) for each in sorted(principal.tenants)]
+
+
+@contextmanager
+def _found(request: Request, job_id: str) -> Iterator[Job]:
+    """Yield the job inside the context it was found in; another tenant's does not exist."""
+    _query(request, known=set())
+    try:
+        wanted = parse_id(job_id)
+    except BadIdError as error:
+        raise problems.NotFound from error
+    for context in _contexts(principal_of(request)):
+        with context:
+            job = Job.objects.filter(job_id=wanted).first()
+            if job is not None:
+                yield job
+                return
+    raise problems.NotFound
+
+
+def _type(job_type: JobType) -> dict[str, Any]:
+    """Return a job type as read."""
+    return {
+        "type": job_type.name,
+        "description": job_type.description,
+        "params": dict(job_type.schema),
+        "contract": job_type.contract,
+        "timeout_s": job_type.timeout_s,
+        "max_attempts": job_type.retry.max_attempts,
+        "diagnostic": job_type.diagnostic,
+    }
+
+
+def _query(request: Request, *, known: set[str]) -> dict[str, str]:
+    """Return the query's values; an unknown or repeated one is refused by name."""
+    asked = request.query_params
+    errors = [
+        problems.FieldError(field=name, message="there is no such filter" if name not in known else "given more than once")
+        for name, values in asked.lists()
+        if name not in known or len(values) > 1
+    ]
+    if errors:
+        raise problems.BadRequest("Some filters are not as they must be.", code="invalid_fields", errors=errors)
+    bad = [name for name, value in asked.items() if "\x00" in str(value)]
+    if bad:
+        raise _bad_field(bad[0], "a NUL character stands in it")
+    return {name: str(value) for name, value in asked.items()}
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return PAGE
+    if not text.isascii() or not text.isdigit() or len(text) > 3 or not 1 <= int(text) <= MAX_PAGE:
+        raise _bad_field("limit", f"a number from 1 to {MAX_PAGE} would be right")
+    return int(text)
+
+
+def _cursor(text: str | None) -> UUID | None:
+    if text is None:
+        return None
+    try:
+        return parse_id(text)
+    except BadIdError as error:
+        raise _bad_field("cursor", "`next` of the page before would be right") from error
+
+
+def _state(text: str | None) -> State | None:
+    if text is None:
+        return None
+    if text not in set(State):
+        raise _bad_field("status", f"one of these would be right: {', '.join(State)}")
+    return State(text)
+
+
+def _bad_field(field: str, message: str) -> problems.Problem:
+    return problems.BadRequest(
+        "Some fields are not as they must be.",
+        code="invalid_fields",
+        errors=[problems.FieldError(field=field, message=message)],
+    )
+
+
+def _dotted(pointer: str) -> str:
+    """Return a JSON Pointer as the rest of a dotted path."""
+    return "".join(f".{part}" for part in pointer.split("/") if part)

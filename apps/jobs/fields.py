@@ -1,0 +1,131 @@
+"""A job's body as submitted, and jobs as read, for parsing and for the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from rest_framework import serializers
+
+from apps.core.serializers import StrictSerializer
+from apps.jobs.lifecycle import Priority, State
+
+MAX_PARAMS_BYTES = 16 * 1024
+MAX_TIMEOUT_S = 7 * 24 * 3600
+TRIGGERS = ("user", "connector", "schedule", "event", "system")
+
+
+class SubmissionFields(StrictSerializer):
+    """A job as submitted."""
+
+    type = serializers.CharField(max_length=64, help_text="a job type of /operations/job-types")
+    tenant_id = serializers.CharField(max_length=48, required=False, help_text="may be left out when the token names one")
+    params = serializers.DictField(
+        required=False, default=dict, help_text="references and settings, at most 16 KiB, as the job type's schema says"
+    )
+    contract = serializers.CharField(max_length=120, required=False, allow_null=True, default=None, help_text="name@version")
+    priority = serializers.ChoiceField([each.word for each in Priority], required=False, default="normal")
+    depends_on = serializers.JSONField(required=False, allow_null=True, default=None, help_text="not served yet: null")
+    run_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+    timeout_s = serializers.IntegerField(
+        min_value=1, max_value=MAX_TIMEOUT_S, required=False, allow_null=True, default=None, help_text="one attempt's time"
+    )
+    concurrency_key = serializers.CharField(
+        max_length=128, required=False, allow_null=True, default=None, help_text="of jobs with the same key, one runs at a time"
+    )
+    environment = serializers.SlugField(max_length=48, required=False, default="default")
+    trigger = serializers.ChoiceField(TRIGGERS, required=False, default="user")
+
+    def validate_params(self, value: dict[str, Any]) -> dict[str, Any]:
+        """Refuse more than 16 KiB: params hold references and settings, never rows of data."""
+        size = len(orjson.dumps(value))
+        if size > MAX_PARAMS_BYTES:
+            raise serializers.ValidationError(f"{size} bytes; at most {MAX_PARAMS_BYTES}: pass a URI, not the data")
+        return value
+
+    def validate_depends_on(self, value: Any) -> None:
+        """Refuse what would be silently forgotten."""
+        if value is not None:
+            raise serializers.ValidationError("dependencies are not served by this version: leave it out")
+
+
+class EvidenceFields(serializers.Serializer[Any]):
+    """Where a job's evidence is."""
+
+    state = serializers.CharField(allow_null=True)
+    ref = serializers.CharField(allow_null=True)
+
+
+class DecisionFields(serializers.Serializer[Any]):
+    """What a decision point answered."""
+
+    decision_id = serializers.UUIDField()
+    allowed = serializers.BooleanField()
+    reason_code = serializers.CharField()
+    reason = serializers.CharField(allow_null=True)
+    policy_revision = serializers.CharField()
+    decided_at = serializers.DateTimeField()
+
+
+class DecisionsFields(serializers.Serializer[Any]):
+    """Both decision points' answers; null for one that was not asked."""
+
+    governance = DecisionFields(allow_null=True)
+    subscription = DecisionFields(allow_null=True)
+
+
+class JobFields(serializers.Serializer[Any]):
+    """A job as read."""
+
+    job_id = serializers.UUIDField()
+    tenant_id = serializers.CharField()
+    type = serializers.CharField()
+    status = serializers.ChoiceField([state.value for state in State])
+    outcome = serializers.CharField(allow_null=True, help_text="how it ended; kept while the status reads pending_audit")
+    reason_code = serializers.CharField(allow_null=True)
+    retries = serializers.IntegerField()
+    attempt = serializers.IntegerField()
+    max_attempts = serializers.IntegerField()
+    submitted_at = serializers.DateTimeField()
+    queued_at = serializers.DateTimeField(allow_null=True)
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    run_at = serializers.DateTimeField(allow_null=True)
+    next_attempt_at = serializers.DateTimeField(allow_null=True)
+    priority = serializers.CharField()
+    environment = serializers.CharField()
+    region = serializers.CharField()
+    contract = serializers.CharField(allow_null=True)
+    trigger = serializers.CharField()
+    submitted_by = serializers.CharField()
+    params = serializers.DictField()
+    timeout_s = serializers.IntegerField()
+    concurrency_key = serializers.CharField(allow_null=True)
+    progress = serializers.DictField(allow_null=True)
+    result = serializers.DictField(allow_null=True)
+    error = serializers.DictField(allow_null=True)
+    evidence = EvidenceFields()
+    decision = DecisionsFields()
+    links = serializers.DictField()
+
+
+class JobPageFields(serializers.Serializer[Any]):
+    """A page of jobs, newest first; `next` is the cursor of the page that follows, null on the last."""
+
+    items = JobFields(many=True)
+    next = serializers.CharField(allow_null=True)
+
+
+class TimelineFields(serializers.Serializer[Any]):
+    """A job's story, oldest first."""
+
+    job_id = serializers.UUIDField()
+    items = serializers.ListField(child=serializers.DictField())
+
+
+class LogFields(serializers.Serializer[Any]):
+    """A job's log lines after a position, oldest first; `next` is the position to ask after."""
+
+    job_id = serializers.UUIDField()
+    items = serializers.ListField(child=serializers.DictField())
+    next = serializers.CharField()

@@ -1,0 +1,240 @@
+"""Jobs, where they run, what came of each dispatch, and the processes that lease them.
+
+A job's row carries its one live lease (`fence`, `worker_id`, `dispatched_at`, `started_at`): two live leases cannot be
+written down. What ended is kept beside it in `attempts`, one row a fence, inserted when the fence ends.
+"""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+
+from apps.core.database import ClockTimestamp
+from apps.jobs.lifecycle import HOLDING_SLOT, OUTCOMES, Ending, Priority, State
+from apps.tenancy.context import TenantManager
+from apps.tenancy.models import Tenant
+
+STATES = [(state.value, state.value) for state in State]
+OUTCOME_WORDS = sorted(state.value for state in OUTCOMES)
+HOLDING = sorted(state.value for state in HOLDING_SLOT)
+
+
+class Environment(models.Model):
+    """A pool of workers with its own Celery queue: how many slots it has, for whom, and where."""
+
+    name = models.SlugField(primary_key=True, max_length=48)
+    region = models.CharField(max_length=32, default="local")
+    queue = models.CharField(max_length=64, unique=True, help_text="the Celery queue its workers consume")
+    slots = models.PositiveIntegerField(default=4, help_text="jobs dispatched or running at any instant, at most")
+    reserved_slots = models.PositiveIntegerField(
+        default=0, help_text="kept from a tenant that already holds one, so that its long jobs cannot take the last"
+    )
+    allowed_tenants = ArrayField(models.CharField(max_length=48), null=True, blank=True, help_text="empty = every one")
+    paused_until = models.DateTimeField(null=True, blank=True)
+    pause_reason = models.CharField(max_length=200, null=True, blank=True)
+
+    class Meta:
+        db_table = "environments"
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(condition=Q(slots__gte=models.F("reserved_slots")), name="environment_reserve_fits"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Job(models.Model):
+    """One piece of governed work. Written only by `apps.jobs.operations`, by compare-and-set on state and fence."""
+
+    job_id = models.UUIDField(primary_key=True)
+    tenant = models.ForeignKey(Tenant, models.PROTECT, db_index=False)
+    type = models.CharField(max_length=64)
+    status = models.CharField(max_length=20, choices=STATES)
+    outcome = models.CharField(max_length=20, null=True, choices=[(word, word) for word in OUTCOME_WORDS])
+    reason_code = models.CharField(max_length=64, null=True)
+    priority = models.SmallIntegerField(default=Priority.NORMAL, choices=[(p.value, p.word) for p in Priority])
+    environment = models.ForeignKey(Environment, models.PROTECT, db_index=False)
+    region = models.CharField(max_length=32)
+    contract = models.CharField(max_length=120, null=True)
+    contract_digest = models.CharField(max_length=71, null=True)
+    params = models.JSONField(default=dict)
+    params_digest = models.CharField(max_length=71)
+    trigger = models.CharField(max_length=16, default="user")
+    submitted_by = models.CharField(max_length=128, help_text="the calling module or person")
+    concurrency_key = models.CharField(max_length=128, null=True)
+    parent = models.ForeignKey("self", models.PROTECT, null=True, db_index=False)
+    timeout_s = models.PositiveIntegerField()
+    max_attempts = models.PositiveSmallIntegerField()
+    obligations = models.JSONField(default=dict, help_text="what the decisions oblige to: region, retention, redaction")
+
+    attempt = models.PositiveSmallIntegerField(default=0, help_text="claimed attempts so far")
+    retries = models.PositiveSmallIntegerField(default=0, help_text="attempts after the first")
+    fence = models.BigIntegerField(default=0, help_text="grows with each dispatch; only its holder may write")
+    worker_id = models.UUIDField(null=True)
+    worker_pid = models.IntegerField(null=True)
+    run_at = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(null=True, help_text="when a waiting job is looked at again")
+    submitted_at = models.DateTimeField(db_default=ClockTimestamp())
+    queued_at = models.DateTimeField(null=True)
+    dispatched_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    cancel_requested_at = models.DateTimeField(null=True)
+    unclaimed = models.PositiveSmallIntegerField(default=0, help_text="dispatches in a row that nobody claimed")
+
+    progress = models.JSONField(null=True)
+    result = models.JSONField(null=True, help_text="artifacts (URI, digest, counts) and metrics of the last attempt")
+    error = models.JSONField(null=True, help_text="class, code, fingerprint, place: never the data")
+    evidence_id = models.UUIDField(null=True, help_text="the outcome's evidence record")
+
+    objects = TenantManager["Job"]()
+    every = models.Manager["Job"]()
+
+    class Meta:
+        db_table = "jobs"
+        ordering = ["-job_id"]
+        base_manager_name = "every"
+        constraints = [
+            models.CheckConstraint(condition=Q(status__in=[state.value for state in State]), name="job_state_known"),
+            models.CheckConstraint(condition=Q(outcome__isnull=True) | Q(outcome__in=OUTCOME_WORDS), name="job_outcome_known"),
+            models.CheckConstraint(
+                condition=Q(outcome__isnull=True, finished_at__isnull=True)
+                | Q(outcome__isnull=False, finished_at__isnull=False, evidence_id__isnull=False),
+                name="job_end_is_whole",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status__in=OUTCOME_WORDS) | Q(status=models.F("outcome")), name="job_status_is_outcome"
+            ),
+            models.CheckConstraint(condition=~Q(status="running") | Q(worker_id__isnull=False), name="job_running_is_leased"),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "-job_id"], name="jobs_tenant_newest"),
+            models.Index(
+                fields=["environment", "tenant", "priority", "queued_at", "job_id"],
+                name="jobs_queue",
+                condition=Q(status="queued"),
+            ),
+            models.Index(fields=["environment", "tenant"], name="jobs_holding_slot", condition=Q(status__in=HOLDING)),
+            models.Index(
+                fields=["due_at"], name="jobs_due", condition=Q(status__in=["scheduled", "retrying"])
+            ),
+            models.Index(fields=["tenant", "submitted_at"], name="jobs_tenant_day"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.job_id}"
+
+
+class Attempt(models.Model):
+    """What one dispatch of a job came to: inserted once, when its fence ends."""
+
+    job_id = models.UUIDField()
+    fence = models.BigIntegerField()
+    tenant = models.ForeignKey(Tenant, models.PROTECT, db_index=False)
+    number = models.PositiveSmallIntegerField(help_text="1-based; 0 = never claimed")
+    ending = models.CharField(max_length=16, choices=[(ending.value, ending.value) for ending in Ending])
+    worker_id = models.UUIDField(null=True)
+    worker_pid = models.IntegerField(null=True)
+    dispatched_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(db_default=ClockTimestamp())
+    retry_at = models.DateTimeField(null=True)
+    error = models.JSONField(null=True)
+    result = models.JSONField(null=True)
+    log_lines = models.PositiveIntegerField(default=0)
+    log_digest = models.CharField(max_length=71, null=True)
+    late_ending = models.CharField(max_length=16, null=True, help_text="what its holder reported after it was fenced off")
+    late_at = models.DateTimeField(null=True)
+
+    objects = TenantManager["Attempt"]()
+    every = models.Manager["Attempt"]()
+
+    class Meta:
+        db_table = "attempts"
+        ordering = ["-id"]
+        base_manager_name = "every"
+        constraints = [
+            models.UniqueConstraint(fields=["job_id", "fence"], name="attempt_fence_once"),
+            models.UniqueConstraint(fields=["job_id"], name="attempt_success_once", condition=Q(ending="succeeded")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.ending} (fence {self.fence})"
+
+
+class Decision(models.Model):
+    """What a decision point answered about a job, kept with its revision so that it can be asked again."""
+
+    decision_id = models.UUIDField(primary_key=True)
+    tenant = models.ForeignKey(Tenant, models.PROTECT, db_index=False)
+    job_id = models.UUIDField()
+    point = models.CharField(max_length=16, choices=[("governance", "governance"), ("subscription", "subscription")])
+    action = models.CharField(max_length=32)
+    allowed = models.BooleanField()
+    reason_code = models.CharField(max_length=64)
+    reason = models.CharField(max_length=500, default="")
+    policy_revision = models.CharField(max_length=100)
+    context = models.JSONField(default=dict, help_text="limits, obligations, max_age_s, stale_if_error_s as answered")
+    decided_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    objects = TenantManager["Decision"]()
+    every = models.Manager["Decision"]()
+
+    class Meta:
+        db_table = "decisions"
+        ordering = ["-decision_id"]
+        base_manager_name = "every"
+        indexes = [models.Index(fields=["job_id"], name="decisions_job")]
+
+    def __str__(self) -> str:
+        return f"{self.point}: {self.reason_code}"
+
+
+class LogChunk(models.Model):
+    """A batch of a dispatch's log lines, in order; `lines` holds [at, level, message, fields] each."""
+
+    tenant = models.ForeignKey(Tenant, models.PROTECT, db_index=False)
+    job_id = models.UUIDField()
+    fence = models.BigIntegerField()
+    first_line = models.PositiveIntegerField()
+    lines = models.JSONField()
+    written_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    objects = TenantManager["LogChunk"]()
+    every = models.Manager["LogChunk"]()
+
+    class Meta:
+        db_table = "log_chunks"
+        ordering = ["id"]
+        base_manager_name = "every"
+        constraints = [models.UniqueConstraint(fields=["job_id", "fence", "first_line"], name="log_chunk_once")]
+
+    def __str__(self) -> str:
+        return f"lines from {self.first_line}"
+
+
+class Process(models.Model):
+    """A process of the plane that beats. A worker's row is the lease under which its jobs run."""
+
+    process_id = models.UUIDField(primary_key=True)
+    role = models.CharField(max_length=32)
+    name = models.CharField(max_length=64)
+    host = models.CharField(max_length=255)
+    pid = models.IntegerField()
+    environment = models.CharField(max_length=48, null=True, help_text="a worker's pool")
+    capacity = models.PositiveIntegerField(default=0, help_text="jobs a worker runs at once")
+    state = models.CharField(max_length=16, default="live", choices=[(s, s) for s in ("live", "draining", "gone")])
+    started_at = models.DateTimeField(db_default=ClockTimestamp())
+    beat_at = models.DateTimeField(db_default=ClockTimestamp())
+    lease_until = models.DateTimeField()
+
+    class Meta:
+        db_table = "processes"
+        ordering = ["role", "name"]
+        verbose_name_plural = "processes"
+        indexes = [models.Index(fields=["lease_until"], name="processes_lease", condition=~Q(state="gone"))]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.pid})"

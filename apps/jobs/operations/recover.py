@@ -1,0 +1,169 @@
+"""Recovery: dispatches nobody claimed, workers that are gone, attempts that ran past their time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from apps.jobs.lifecycle import Ending, State
+from apps.jobs.operations import end
+from apps.jobs.operations.end import End, Held, Report
+from apps.jobs.retry import Retry
+
+UNCLAIMED_AFTER_S = 10
+# A worker ends an attempt that is past its time by itself; the sweeper does when the worker could not.
+OVERTIME_S = 5
+
+HELD = """
+SELECT j.job_id, j.fence, j.tenant_id, j.type, j.status, j.attempt, j.max_attempts, j.params_digest, j.contract,
+       j.contract_digest, j.environment_id, j.region, j.started_at, j.unclaimed, clock_timestamp()
+  FROM jobs j
+"""
+
+LOST = HELD + """
+  LEFT JOIN processes p ON p.process_id = j.worker_id
+ WHERE j.status = 'running' AND (p.process_id IS NULL OR p.state = 'gone' OR p.lease_until < clock_timestamp())
+ ORDER BY j.started_at LIMIT 500
+"""
+
+UNCLAIMED = HELD + """
+ WHERE j.status = 'dispatched' AND j.dispatched_at < clock_timestamp()
+       - make_interval(secs => %(after_s)s * power(2, least(j.unclaimed, 6)))
+ ORDER BY j.dispatched_at LIMIT 500
+"""
+
+OVERTIME = HELD + """
+ WHERE j.status = 'running' AND j.started_at < clock_timestamp() - make_interval(secs => j.timeout_s + %(over_s)s)
+ ORDER BY j.started_at LIMIT 500
+"""
+
+OF_WORKER = HELD + """
+ WHERE j.status = 'running' AND j.worker_id = %(worker)s
+"""
+
+# A child forked after the living were counted is alive though uncounted: what it claimed is too young to be judged.
+OF_DEAD_CHILDREN = OF_WORKER + """
+   AND NOT j.worker_pid = ANY (%(pids)s) AND j.started_at < clock_timestamp() - interval '2 seconds'
+"""
+
+OF_DISPATCHES = HELD + """
+ WHERE j.status = %(status)s
+   AND (j.job_id, j.fence) IN (SELECT * FROM unnest(%(ids)s::uuid[], %(fences)s::bigint[]))
+"""
+
+EXPIRE = """
+UPDATE processes SET state = 'gone' WHERE state <> 'gone' AND lease_until < clock_timestamp() RETURNING process_id
+"""
+
+RetryOf = Callable[[str], Retry]
+
+
+def _error(error_class: str, code: str, message: str) -> dict[str, str]:
+    return {"class": error_class, "code": code, "message": message}
+
+
+PROCESS_DIED = Report(error=_error("WorkerLost", "worker_lost", "the process that ran it died"))
+
+
+def expire_leases() -> int:
+    """Declare every process gone whose lease ran out, so that it cannot renew it; return how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(EXPIRE)
+        return len(cursor.fetchall())
+
+
+def hand_back_lost(*, retry_of: RetryOf) -> set[tuple[UUID, int]]:
+    """End the running jobs whose worker's lease is over: `worker_lost`, an attempt spent."""
+    report = Report(error=_error("WorkerLost", "worker_lost", "the worker that ran it is gone"))
+    return _end_all(LOST, {}, ending=Ending.WORKER_LOST, retry_of=retry_of, report=report)
+
+
+def recall_unclaimed(*, retry_of: RetryOf) -> set[tuple[UUID, int]]:
+    """Queue again the dispatches that nobody claimed in time; the wait doubles with each in a row."""
+    return _end_all(UNCLAIMED, {"after_s": UNCLAIMED_AFTER_S}, ending=Ending.UNCLAIMED, retry_of=retry_of)
+
+
+def end_overtime(*, retry_of: RetryOf) -> set[tuple[UUID, int]]:
+    """End the attempts that ran past their time and whose worker did not end them."""
+    report = Report(error=_error("JobTimeout", "timed_out", "the attempt ran past its time and did not stop"))
+    return _end_all(OVERTIME, {"over_s": OVERTIME_S}, ending=Ending.TIMED_OUT, retry_of=retry_of, report=report)
+
+
+def hand_back_of_dead_children(
+    *, worker_id: UUID, living_pids: Sequence[int], retry_of: RetryOf
+) -> set[tuple[UUID, int]]:
+    """End the jobs that ran in processes of this worker which are no more: `worker_lost`, an attempt spent."""
+    values = {"worker": worker_id, "pids": list(living_pids)}
+    return _end_all(OF_DEAD_CHILDREN, values, ending=Ending.WORKER_LOST, retry_of=retry_of, report=PROCESS_DIED)
+
+
+def hand_back_of_dead_child(dispatches: Sequence[tuple[UUID, int]], *, retry_of: RetryOf) -> set[tuple[UUID, int]]:
+    """End the running dispatches (job_id, fence) whose process was seen to die: `worker_lost`, an attempt spent."""
+    return _end_all(
+        OF_DISPATCHES,
+        _dispatches(dispatches, status=State.RUNNING),
+        ending=Ending.WORKER_LOST,
+        retry_of=retry_of,
+        report=PROCESS_DIED,
+    )
+
+
+def hand_back_of_stopping(*, worker_id: UUID, retry_of: RetryOf) -> set[tuple[UUID, int]]:
+    """Queue again what a stopping worker could not finish; it costs no attempt."""
+    return _end_all(OF_WORKER, {"worker": worker_id}, ending=Ending.HANDED_BACK, retry_of=retry_of)
+
+
+def unpublished(dispatches: Sequence[tuple[UUID, int]], *, retry_of: RetryOf) -> set[tuple[UUID, int]]:
+    """Queue again what the broker did not take. Its message may have arrived all the same: the fence makes it stale."""
+    values = _dispatches(dispatches, status=State.DISPATCHED)
+    return _end_all(OF_DISPATCHES, values, ending=Ending.UNPUBLISHED, retry_of=retry_of)
+
+
+def _dispatches(dispatches: Sequence[tuple[UUID, int]], *, status: State) -> dict[str, Any]:
+    return {
+        "status": status.value,
+        "ids": [job_id for job_id, _ in dispatches],
+        "fences": [fence for _, fence in dispatches],
+    }
+
+
+def _end_all(
+    query: str, values: Mapping[str, Any], *, ending: Ending, retry_of: RetryOf, report: Report | None = None
+) -> set[tuple[UUID, int]]:
+    """End every job that `query` finds as `ending`; another's earlier word on the same fence wins."""
+    with connection.cursor() as cursor:
+        cursor.execute(query, values)
+        rows = cursor.fetchall()
+    ends = []
+    for row in rows:
+        held, now = _held(row)
+        ends.append(_decided(held, now=now, ending=ending, retry_of=retry_of, report=report))
+    return end.write(ends)
+
+
+def _decided(held: Held, *, now: datetime, ending: Ending, retry_of: RetryOf, report: Report | None) -> End:
+    return end.decide(held, ending=ending, at=now, retry=retry_of(held.type), report=report or end.NOTHING_REPORTED)
+
+
+def _held(row: Sequence[Any]) -> tuple[Held, datetime]:
+    """Return the row of `HELD` as a value, and the database's time."""
+    return Held(
+        job_id=row[0],
+        fence=row[1],
+        tenant_id=row[2],
+        type=row[3],
+        status=State(row[4]),
+        attempt=row[5] if row[4] == State.RUNNING else 0,
+        max_attempts=row[6],
+        params_digest=row[7],
+        contract=row[8],
+        contract_digest=row[9],
+        environment=row[10],
+        region=row[11],
+        started_at=row[12],
+        unclaimed=row[13],
+    ), row[14]

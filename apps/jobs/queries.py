@@ -1,0 +1,93 @@
+"""Every read of jobs that others may use."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+from django.db import connection
+
+from apps.jobs.lifecycle import State
+from apps.jobs.models import Attempt, Decision, Environment, Job
+from apps.jobs.scheduling import Holding, Pool, Waiting
+
+HOLDING = "SELECT environment_id, tenant_id, type, concurrency_key FROM jobs WHERE status IN ('dispatched', 'running')"
+
+# How much a pool may hold: its slots, but not more than its live workers can start, and one to go on with at once.
+POOLS = """
+SELECT e.name, CASE WHEN w.capacity IS NULL THEN 0 ELSE least(e.slots, w.capacity + 1) END, e.reserved_slots
+  FROM environments e
+  LEFT JOIN (SELECT environment, sum(capacity) AS capacity FROM processes
+              WHERE role = 'worker' AND state = 'live' AND lease_until > clock_timestamp() GROUP BY environment) w
+    ON w.environment = e.name
+ WHERE e.paused_until IS NULL OR e.paused_until < clock_timestamp()
+ ORDER BY e.name
+"""
+
+# The waiting tenants by a skip scan of the queue's index: as many steps as tenants, however long their queues are.
+NEXT_WAITING = """
+WITH RECURSIVE tenant AS (
+    (SELECT tenant_id FROM jobs WHERE status = 'queued' AND environment_id = %(env)s ORDER BY tenant_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT tenant_id FROM jobs WHERE status = 'queued' AND environment_id = %(env)s
+               AND tenant_id > tenant.tenant_id ORDER BY tenant_id LIMIT 1)
+      FROM tenant WHERE tenant.tenant_id IS NOT NULL
+)
+SELECT q.job_id, tenant.tenant_id, q.type, q.concurrency_key
+  FROM tenant CROSS JOIN LATERAL (
+    SELECT job_id, type, concurrency_key FROM jobs
+     WHERE status = 'queued' AND environment_id = %(env)s AND tenant_id = tenant.tenant_id
+     ORDER BY priority, queued_at, job_id LIMIT %(per_tenant)s) q
+ WHERE tenant.tenant_id IS NOT NULL
+"""
+
+
+def holding() -> list[Holding]:
+    """Return every held slot, in whatever environment; for the scheduler."""
+    with connection.cursor() as cursor:
+        cursor.execute(HOLDING)
+        return [Holding(*row) for row in cursor.fetchall()]
+
+
+def pools() -> list[Pool]:
+    """Return the environments that take work now, each with how many jobs it may hold; for the scheduler."""
+    with connection.cursor() as cursor:
+        cursor.execute(POOLS)
+        return [Pool(name=name, capacity=int(capacity), reserved_slots=reserved) for name, capacity, reserved in cursor]
+
+
+def next_waiting(*, environment: str, per_tenant: int) -> list[Waiting]:
+    """Return each tenant's first `per_tenant` waiting jobs, in its own order; for the scheduler."""
+    with connection.cursor() as cursor:
+        cursor.execute(NEXT_WAITING, {"env": environment, "per_tenant": per_tenant})
+        return [Waiting(*row) for row in cursor.fetchall()]
+
+
+def queue_of(environment: str) -> str:
+    """Return the Celery queue of an environment."""
+    return Environment.objects.values_list("queue", flat=True).get(name=environment)
+
+
+def attempts_of(job_id: UUID) -> Sequence[Attempt]:
+    """Return what each dispatch of a job came to, oldest first, in the current tenant context."""
+    return list(Attempt.objects.filter(job_id=job_id).order_by("fence"))
+
+
+def decisions_of(job_ids: Collection[UUID]) -> dict[UUID, dict[str, Decision]]:
+    """Return each job's latest decision by decision point."""
+    found: dict[UUID, dict[str, Decision]] = {}
+    for decision in Decision.objects.filter(job_id__in=job_ids).order_by("decision_id"):
+        found.setdefault(decision.job_id, {})[decision.point] = decision
+    return found
+
+
+def page(*, before: UUID | None, limit: int, job_type: str | None = None, status: State | None = None) -> list[Job]:
+    """Return the newest jobs of the current tenant context, those before job `before` when it is given."""
+    rows = Job.objects.order_by("-job_id")
+    if before is not None:
+        rows = rows.filter(job_id__lt=before)
+    if job_type is not None:
+        rows = rows.filter(type=job_type)
+    if status is not None:
+        rows = rows.filter(status=status)
+    return list(rows[:limit])

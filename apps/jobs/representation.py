@@ -1,0 +1,127 @@
+"""A job as the API tells it, and its story. Values in, plain JSON values out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from apps.jobs.lifecycle import Priority
+from apps.jobs.models import Attempt, Decision, Job
+
+
+def job(
+    row: Job, *, evidence: Mapping[UUID, tuple[str, str | None]], decisions: Mapping[UUID, Mapping[str, Decision]]
+) -> dict[str, Any]:
+    """Return the job as read; `evidence` and `decisions` hold at least this job's."""
+    address = f"/operations/jobs/{row.job_id}"
+    state, ref = evidence.get(row.evidence_id, (None, None)) if row.evidence_id else (None, None)
+    made = decisions.get(row.job_id, {})
+    return {
+        "job_id": str(row.job_id),
+        "tenant_id": row.tenant_id,
+        "type": row.type,
+        "status": row.status,
+        "outcome": row.outcome,
+        "reason_code": row.reason_code,
+        "retries": row.retries,
+        "attempt": row.attempt,
+        "max_attempts": row.max_attempts,
+        "submitted_at": instant(row.submitted_at),
+        "queued_at": instant(row.queued_at),
+        "started_at": instant(row.started_at),
+        "finished_at": instant(row.finished_at),
+        "run_at": instant(row.run_at),
+        "next_attempt_at": instant(row.due_at) if row.status == "retrying" else None,
+        "priority": Priority(row.priority).word,
+        "environment": row.environment_id,
+        "region": row.region,
+        "contract": row.contract,
+        "trigger": row.trigger,
+        "submitted_by": row.submitted_by,
+        "params": row.params,
+        "timeout_s": row.timeout_s,
+        "concurrency_key": row.concurrency_key,
+        "progress": row.progress,
+        "result": row.result,
+        "error": row.error,
+        "evidence": {"state": state, "ref": ref or (str(row.evidence_id) if row.evidence_id else None)},
+        "decision": {
+            point: decision(made[point]) if point in made else None for point in ("governance", "subscription")
+        },
+        "links": {"self": address, "timeline": f"{address}/timeline", "logs": f"{address}/logs"},
+    }
+
+
+def decision(row: Decision) -> dict[str, Any]:
+    """Return a decision as read."""
+    return {
+        "decision_id": str(row.decision_id),
+        "allowed": row.allowed,
+        "reason_code": row.reason_code,
+        "reason": row.reason or None,
+        "policy_revision": row.policy_revision,
+        "decided_at": instant(row.decided_at),
+    }
+
+
+class Moment(NamedTuple):
+    """One thing that happened to a job."""
+
+    at: datetime
+    what: str
+    detail: dict[str, Any]
+
+
+def timeline(row: Job, *, attempts: Iterable[Attempt], decisions: Iterable[Decision]) -> list[dict[str, Any]]:
+    """Return the job's story, oldest first: derived from what is kept, so that it cannot disagree with it."""
+    moments = [Moment(row.submitted_at, "submitted", {"by": row.submitted_by, "trigger": row.trigger})]
+    moments += [
+        Moment(each.decided_at, "decided", {"point": each.point, "allowed": each.allowed, "reason_code": each.reason_code})
+        for each in decisions
+    ]
+    for each in attempts:
+        moments += _of_dispatch(each.fence, each.dispatched_at, each.started_at, each.number)
+        moments.append(
+            Moment(
+                each.finished_at,
+                each.ending,
+                {
+                    "fence": each.fence,
+                    "attempt": each.number or None,
+                    "error": each.error,
+                    "next_attempt_at": instant(each.retry_at),
+                    "log_lines": each.log_lines,
+                },
+            )
+        )
+        if each.late_at is not None:
+            moments.append(Moment(each.late_at, "finished_late", {"fence": each.fence, "ending": each.late_ending}))
+    if row.status in {"dispatched", "running"}:
+        moments += _of_dispatch(row.fence, row.dispatched_at, row.started_at, row.attempt)
+    if row.finished_at is not None:
+        moments.append(Moment(row.finished_at, "ended", {"outcome": row.outcome, "reason_code": row.reason_code}))
+    ordered = sorted(moments, key=lambda moment: moment.at)
+    return [{"at": instant(moment.at), "what": moment.what, **_said(moment.detail)} for moment in ordered]
+
+
+def _of_dispatch(
+    fence: int, dispatched_at: datetime | None, started_at: datetime | None, attempt: int
+) -> Sequence[Moment]:
+    """Return a dispatch's beginning: the slot it got, and the worker that took it."""
+    moments = []
+    if dispatched_at is not None:
+        moments.append(Moment(dispatched_at, "dispatched", {"fence": fence}))
+    if started_at is not None:
+        moments.append(Moment(started_at, "started", {"fence": fence, "attempt": attempt}))
+    return moments
+
+
+def instant(value: datetime | None) -> str | None:
+    """Return a time in RFC 3339, UTC."""
+    return None if value is None else value.isoformat().replace("+00:00", "Z")
+
+
+def _said(detail: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in detail.items() if value is not None}

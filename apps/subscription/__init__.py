@@ -1,0 +1,1 @@
+"""What is permitted: plans, entitlements, limits."""

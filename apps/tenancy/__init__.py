@@ -1,0 +1,1 @@
+"""Tenants, their context, the principals that act for them, and row-level security."""

@@ -1,0 +1,33 @@
+"""Signed-in people's pages: each admin request runs in one transaction under the operator's database role."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+
+from apps.tenancy.context import operator_reading
+
+
+class OperatorReading:
+    """Open `operator_reading` around every admin page, so that staff read across tenants and no one else does.
+
+    Signing in and out happen there as well; the role may write sessions, users and configuration, and only read what
+    tenants own.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer `request`, inside the operator's context when it is for the admin."""
+        if not request.path.startswith("/admin/"):
+            return self.get_response(request)
+        # The session and its user are read lazily, by whoever asks first: that must be inside the same role.
+        connection.ensure_connection()
+        with operator_reading():
+            response = self.get_response(request)
+            if hasattr(response, "render") and not getattr(response, "is_rendered", True):
+                response = response.render()
+            return response

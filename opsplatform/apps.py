@@ -1,0 +1,21 @@
+"""Django's name for the composition root; when everything is loaded, it is wired."""
+
+from django.apps import AppConfig
+
+
+class OpsplatformConfig(AppConfig):
+    """Management commands, and the moment of wiring."""
+
+    name = "opsplatform"
+    label = "opsplatform"
+    verbose_name = "Platform Operations"
+
+    def ready(self) -> None:
+        """Configure logging and wire events, job types and decision points together."""
+        from django.conf import settings  # noqa: PLC0415 - models must be loaded first
+
+        from opsplatform import logging, wiring  # noqa: PLC0415
+
+        environment = settings.ENVIRONMENT
+        logging.configure(process=environment.process, sentry_dsn=environment.sentry_dsn)
+        wiring.install()

@@ -1,0 +1,32 @@
+"""How gunicorn serves the API, console and admin: `gunicorn opsplatform.wsgi --config opsplatform/gunicorn.py`.
+
+Two processes of eight threads: a request waits on PostgreSQL most of its time, and two processes use two cores. Reads
+the environment; removes a dead worker's metrics.
+"""
+
+import os
+from typing import Any
+
+_host = os.environ.get("OPS_HOST") or "127.0.0.1"
+bind = f"{f'[{_host}]' if ':' in _host else _host}:{os.environ.get('OPS_PORT') or '8000'}"
+worker_class = "gthread"
+workers = 2
+threads = 8
+keepalive = 30
+timeout = 60
+graceful_timeout = 20
+max_requests = 0
+limit_request_line = 8190
+accesslog = None  # a request is logged once, structured, by the middleware
+errorlog = "-"
+loglevel = "warning"
+# One socket per user by default, which two planes side by side would fight over; nothing of ours uses it.
+control_socket_disable = True
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Forget the live gauges of a worker that has ended, or they would be counted for ever."""
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        from prometheus_client import multiprocess  # noqa: PLC0415 - it reads the folder when imported
+
+        multiprocess.mark_process_dead(worker.pid)

@@ -1,0 +1,21 @@
+"""gunicorn's logger, without handlers of its own: `--logger-class opsplatform.gunicorn_logging.Logger`.
+
+gunicorn sets its loggers up before any worker has loaded the project; this way its lines have our form from the first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gunicorn.glogging import Logger as GunicornLogger  # type: ignore[import-untyped]
+
+from opsplatform import logging
+
+
+class Logger(GunicornLogger):  # type: ignore[misc]  # the library is untyped
+    """Hands everything to the root logger."""
+
+    def setup(self, cfg: Any) -> None:
+        """Configure logging for the web process; gunicorn's own choices of file and format are not read."""
+        self.cfg = cfg  # a reload brings another one
+        logging.configure(process="web")

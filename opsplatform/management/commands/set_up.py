@@ -1,0 +1,82 @@
+"""`manage.py set_up`: everything a plane needs before its processes start. Repeating it changes nothing that is right."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error, connection
+
+from apps.tenancy import keys
+from apps.tenancy.context import operator_reading
+from opsplatform import roles, seeds
+
+LOCK = 0x6F707300
+PEOPLE = ("operator", "approver")
+
+
+class Command(BaseCommand):
+    """Keys, roles, tables, rights, seeds and the first logins, in that order, one set-up at a time."""
+
+    help = "Prepare the database, keys and first logins; safe to repeat."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Set up, or say in one line what stands in the way (exit 2)."""
+        environment = settings.ENVIRONMENT
+        try:
+            keys.ensure_keys(folder=environment.keys)
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+                roles.create(cursor)
+                cursor.execute("SET ROLE ops_owner")
+                call_command("migrate", interactive=False, verbosity=min(options["verbosity"], 1) - 1)
+                cursor.execute("RESET ROLE")
+                roles.grant(cursor)
+            with operator_reading():
+                seeds.lay(local=environment.local, storage_url=environment.storage_url)
+                if environment.local:
+                    self._people()
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+        except OSError as error:
+            raise CommandError(f"{error.filename or environment.home}: {error.strerror}", returncode=2) from error
+        except Error as error:
+            raise CommandError(f"DATABASE_URL: {str(error).strip()}", returncode=2) from error
+        if environment.local:
+            self._flower()
+
+    def _people(self) -> None:
+        """Create the two people whose passwords lie in `OPS_HOME/operator`, once."""
+        users = get_user_model().objects
+        file = settings.ENVIRONMENT.home / "operator"
+        missing = [name for name in PEOPLE if not users.filter(username=name).exists()]
+        if not missing and file.exists():
+            return
+        lines = []
+        for name in PEOPLE:
+            password = secrets.token_urlsafe(15)
+            user, _ = users.get_or_create(username=name, defaults={"is_staff": True, "is_superuser": True})
+            user.set_password(password)
+            user.save()
+            lines.append(f"{name} {password}\n")
+        _write_private(file, "".join(lines))
+
+    def _flower(self) -> None:
+        """Write Flower's own login, once."""
+        file = settings.ENVIRONMENT.keys / "flower.auth"
+        if not file.exists():
+            _write_private(file, f"operator:{secrets.token_urlsafe(15)}\n")
+
+
+def _write_private(file: Any, text: str) -> None:
+    """Write `text` so that nobody but the owner could read it at any moment."""
+    draft = file.with_name(f".{file.name}.new")
+    draft.touch(mode=0o600, exist_ok=True)
+    draft.chmod(0o600)
+    draft.write_text(text)
+    draft.replace(file)

@@ -1,0 +1,81 @@
+"""Database roles and what each may do: the whole matrix on one page, laid by `manage.py set_up` after migrating.
+
+- `ops_owner` owns the tables and migrates them.
+- `ops_app` answers requests: one tenant's rows at a time, by row-level security.
+- `ops_control` is the loops' and workers' role: across tenants, but evidence and events are append-only for it too.
+- `ops_operator` is entered by `SET LOCAL ROLE` for signed-in people: reads across tenants, writes configuration.
+
+None of them can log in; the one login of `DATABASE_URL` is a member of all and enters one as it connects.
+"""
+
+from __future__ import annotations
+
+from django.db.backends.utils import CursorWrapper
+
+ROLES = ("ops_owner", "ops_app", "ops_control", "ops_operator")
+
+CONFIGURATION = ("tenants", "subscriptions", "plans", "contracts", "policies", "environments")
+TENANT_OWNED = ("jobs", "attempts", "decisions", "log_chunks", "events", "evidence_records")
+PEOPLE = (
+    "auth_user",
+    "auth_group",
+    "auth_permission",
+    "auth_user_groups",
+    "auth_user_user_permissions",
+    "auth_group_permissions",
+    "django_session",
+    "django_admin_log",
+    "django_content_type",
+)
+BEAT = (
+    "django_celery_beat_periodictask",
+    "django_celery_beat_periodictasks",
+    "django_celery_beat_intervalschedule",
+    "django_celery_beat_crontabschedule",
+    "django_celery_beat_clockedschedule",
+    "django_celery_beat_solarschedule",
+)
+
+GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    # (role, rights, tables)
+    ("ops_app", "SELECT", (*CONFIGURATION, *TENANT_OWNED, "processes", "django_migrations")),
+    ("ops_app", "INSERT", ("jobs", "decisions", "events", "evidence_records", "attempts", "processes")),
+    ("ops_app", "UPDATE", ("jobs", "processes")),
+    ("ops_control", "SELECT", (*CONFIGURATION, *TENANT_OWNED, "processes", "event_consumers", "django_migrations")),
+    ("ops_control", "INSERT", (*TENANT_OWNED, "processes", "event_consumers")),
+    ("ops_control", "UPDATE", ("jobs", "attempts", "processes", "event_consumers")),
+    ("ops_control", "UPDATE (sequence)", ("events",)),
+    ("ops_control", "UPDATE (number, state, ref, tries)", ("evidence_records",)),
+    ("ops_control", "SELECT, INSERT, UPDATE, DELETE", BEAT),
+    ("ops_operator", "SELECT", (*TENANT_OWNED, "processes", "event_consumers", "django_migrations")),
+    ("ops_operator", "SELECT, INSERT, UPDATE, DELETE", (*CONFIGURATION, *PEOPLE, *BEAT)),
+)
+
+
+def create(cursor: CursorWrapper) -> None:
+    """Create the roles that are missing and make the login a member; needs CREATEROLE (or an administrator's help)."""
+    cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", [list(ROLES)])
+    existing = {name for (name,) in cursor.fetchall()}
+    # From PostgreSQL 16 on, whoever creates a role administers it, which is not yet the right to enter it.
+    privilege = "SET" if cursor.connection.info.server_version >= 160000 else "MEMBER"  # noqa: PLR2004
+    for role in ROLES:
+        if role not in existing:
+            cursor.execute(f"CREATE ROLE {role} NOLOGIN NOBYPASSRLS")
+        cursor.execute("SELECT pg_has_role(session_user, %s, %s)", [role, privilege])
+        (member,) = cursor.fetchone() or (False,)
+        if not member:
+            cursor.execute(f"GRANT {role} TO CURRENT_USER")
+    cursor.execute("GRANT USAGE, CREATE ON SCHEMA public TO ops_owner")
+    cursor.execute("GRANT USAGE ON SCHEMA public TO ops_app, ops_control, ops_operator")
+
+
+def grant(cursor: CursorWrapper) -> None:
+    """Lay the matrix afresh: what is not on this page is taken away."""
+    cursor.execute("SET ROLE ops_owner")
+    try:
+        cursor.execute("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, ops_app, ops_control, ops_operator")
+        for role, rights, tables in GRANTS:
+            cursor.execute(f"GRANT {rights} ON {', '.join(tables)} TO {role}")
+        cursor.execute("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO ops_app, ops_control, ops_operator")
+    finally:
+        cursor.execute("RESET ROLE")

@@ -1,0 +1,22 @@
+"""Routes: the API under /operations, its documents, the admin, and what machines ask."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from opsplatform import edge
+
+urlpatterns = [
+    path("", RedirectView.as_view(url="/admin/")),
+    path("admin/", admin.site.urls),
+    path("operations/", include("apps.jobs.urls")),
+    path("operations/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("operations/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    *edge.urlpatterns,
+]
+
+handler400 = "apps.core.fallbacks.bad_request"
+handler403 = "apps.core.fallbacks.permission_denied"
+handler404 = "apps.core.fallbacks.not_found"
+handler500 = "apps.core.fallbacks.server_error"

@@ -1,0 +1,30 @@
+"""THE page that ties the house together: job types and their handlers, decision points, and what reacts to which event.
+
+Nothing else knows both ends. Calls go down the layers; what has to go up goes through here.
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from apps.governance.catalogue import Catalogue as GovernanceCatalogue
+from apps.jobs import points, types
+from apps.jobs.operations.submit import DecisionPoints
+from apps.subscription.catalogue import Catalogue as SubscriptionCatalogue
+
+# The built-in job types: a module each. Others come by entry point, or by OPS_JOB_TYPES.
+JOB_TYPES = (
+    "workers.catalog.ops",
+    "workers.catalog.ingest_file",
+    "workers.catalog.sql_transform",
+    "workers.catalog.kpi_refresh",
+)
+
+# Event type → what reacts to it, by dotted path. Nothing reacts yet: every event is heard by the stream and the log.
+REACTIONS: dict[str, tuple[str, ...]] = {}
+
+
+def install() -> None:
+    """Load the job types (a bad one ends the process, by name) and say who decides."""
+    types.load(modules=(*JOB_TYPES, *settings.ENVIRONMENT.job_types))
+    points.install(DecisionPoints(governance=GovernanceCatalogue(), subscription=SubscriptionCatalogue()))

@@ -1,0 +1,1 @@
+"""Celery tasks and long-running loops: load, call one operation, nothing else."""

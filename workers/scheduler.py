@@ -1,0 +1,132 @@
+"""The scheduler: picks what runs next, fairly and within limits, gives it a slot and a fence, and tells a worker.
+
+It is woken by submissions and finished jobs and looks by itself each second. It also sweeps: what it handed out and
+nobody claimed, or a worker holds that is gone, comes back from here, and so needs no broker to be found.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import structlog
+from kombu.exceptions import OperationalError as PublishError
+
+from apps.jobs import queries
+from apps.jobs.operations import recover
+from apps.jobs.operations.dispatch import Dispatched, dispatch, release_due
+from apps.jobs.operations.wake import CHANNEL
+from apps.jobs.retry import Retry
+from apps.jobs.scheduling import Holding, TenantShare, TypeLimits, choose
+from apps.jobs.types import REGISTRY, UnknownJobTypeError
+from apps.subscription.queries import shares
+from apps.tenancy import keys
+from apps.tenancy.context import across_tenants
+from workers import loop
+from workers.message import sign
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_S = 1.0
+SWEEP_EVERY_S = 2.0
+# Beyond its time-out an attempt has the sweeper's grace, then the pool kills the process that would not stop.
+KILL_AFTER_S = recover.OVERTIME_S + 5
+BROKER_PAUSE_S = (0.5, 5.0)
+
+
+class Scheduler:
+    """One process's state between looks: nothing that the database does not know better."""
+
+    def __init__(self, *, app: Any) -> None:
+        self._app = app
+        self._swept_at = 0.0
+        self._broker_pause_s = 0.0
+        self._broker_back_at = 0.0
+        self._limits = {
+            each.name: TypeLimits(running=each.limits.running, running_per_tenant=each.limits.running_per_tenant)
+            for each in REGISTRY
+        }
+
+    def run(self) -> None:
+        """Schedule until SIGTERM."""
+        with across_tenants():
+            loop.run(role="scheduler", step=self.step, channel=CHANNEL)
+
+    def step(self) -> float:
+        """Look once: release what is due, sweep when it is time, fill the free slots; return the seconds to rest."""
+        now = time.monotonic()
+        if now - self._swept_at >= SWEEP_EVERY_S:
+            self._swept_at = now
+            self.sweep()
+        release_due(limit=1000)
+        if now >= self._broker_back_at:
+            self.fill()
+        return LOOK_EVERY_S
+
+    def fill(self) -> None:
+        """Dispatch into every environment as many jobs as it has room for."""
+        holding = queries.holding()
+        by_tenant = {each.tenant_id: TenantShare(weight=each.weight, max_running=each.max_running) for each in shares()}
+        for pool in queries.pools():
+            free = pool.capacity - sum(held.environment == pool.name for held in holding)
+            if free <= 0:
+                continue
+            waiting = queries.next_waiting(environment=pool.name, per_tenant=free + 32)
+            chosen = choose(pool=pool, waiting=waiting, holding=holding, shares=by_tenant, limits=self._limits)
+            made = dispatch([job.job_id for job in chosen])
+            facts = {job.job_id: job for job in chosen}
+            holding += [
+                Holding(pool.name, facts[each.job_id].tenant_id, each.type, facts[each.job_id].concurrency_key)
+                for each in made
+            ]
+            if made and not self._publish(made, queue=queries.queue_of(pool.name)):
+                return
+
+    def _publish(self, dispatched: Sequence[Dispatched], *, queue: str) -> bool:
+        """Tell the pool's workers; return whether the broker took it. What it did not take is queued again."""
+        key = keys.message_key()
+        try:
+            with self._app.producer_or_acquire() as producer, producer.batch():
+                for each in dispatched:
+                    self._app.send_task(
+                        each.type,
+                        args=(str(each.job_id), each.fence, sign(task=each.type, job_id=each.job_id, fence=each.fence, key=key)),
+                        task_id=f"{each.job_id}.{each.fence}",
+                        queue=queue,
+                        producer=producer,
+                        time_limit=each.timeout_s + KILL_AFTER_S,
+                        argsrepr="-",
+                        kwargsrepr="-",
+                        retry=False,
+                    )
+        except (PublishError, OSError, *self._app.connection_for_write().connection_errors) as error:
+            self._broker_pause_s = min(max(self._broker_pause_s * 2, BROKER_PAUSE_S[0]), BROKER_PAUSE_S[1])
+            self._broker_back_at = time.monotonic() + self._broker_pause_s
+            log.warning("broker_away", error=type(error).__name__, jobs=len(dispatched), pause_s=self._broker_pause_s)
+            recover.unpublished([(each.job_id, each.fence) for each in dispatched], retry_of=retry_of)
+            return False
+        self._broker_pause_s = 0.0
+        return True
+
+    def sweep(self) -> None:
+        """Bring back what is held by nobody: expired leases, unclaimed dispatches, attempts past their time."""
+        gone = recover.expire_leases()
+        lost = recover.hand_back_lost(retry_of=retry_of)
+        unclaimed = recover.recall_unclaimed(retry_of=retry_of)
+        overtime = recover.end_overtime(retry_of=retry_of)
+        if gone or lost or unclaimed or overtime:
+            log.warning("swept", gone=gone, lost=_ids(lost), unclaimed=_ids(unclaimed), overtime=_ids(overtime))
+
+
+def retry_of(job_type: str) -> Retry:
+    """Return the type's retry policy; a type that is no longer installed is not tried again for nothing."""
+    try:
+        return REGISTRY.get(job_type).retry
+    except UnknownJobTypeError:
+        return Retry(max_attempts=1)
+
+
+def _ids(ended: set[tuple[UUID, int]]) -> list[str]:
+    return [f"{job_id}.{fence}" for job_id, fence in sorted(ended)]

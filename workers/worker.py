@@ -1,0 +1,132 @@
+"""A Celery worker as a holder of leases: registers before it forks, beats while it lives, hands back when it stops.
+
+Connected to Celery's signals by `install`. The lease is the whole process tree's: its parent renews it, and answers for
+children that die: their jobs are handed back at once instead of when the lease would run out.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+from uuid import UUID
+
+import psutil
+import structlog
+from celery import signals
+from celery.worker import WorkController
+from django.db import Error, connection
+
+from apps.jobs.models import Environment
+from apps.jobs.operations import recover
+from apps.tenancy.context import across_tenants
+from workers.execute import WORKER_ID_VARIABLE
+from workers.heart import Heart
+from workers.scheduler import retry_of
+
+log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """The parent process's own state: its heart and its pool."""
+
+    def __init__(self) -> None:
+        self._heart: Heart | None = None
+        self._controller: WorkController | None = None
+
+    def on_init(self, sender: WorkController, **_: Any) -> None:
+        """Before the pool forks: take a lease. Without one no child could claim, so a dead database ends the worker."""
+        queues = sorted(sender.app.amqp.queues.consume_from)
+        try:
+            with across_tenants():
+                environment = Environment.objects.filter(queue__in=queues).values_list("name", flat=True).first()
+            self._heart = Heart(
+                role="worker",
+                name=sender.hostname,
+                environment=environment,
+                capacity=sender.concurrency if environment else 0,
+                on_beat=self.look_after_children,
+                on_fenced=self.die,
+            )
+            self._heart.register()
+        except Error as error:
+            log.critical("worker_without_lease", error=type(error).__name__)
+            raise SystemExit(1) from error
+        finally:
+            connection.close()
+        os.environ[WORKER_ID_VARIABLE] = str(self._heart.process_id)
+        self._controller = sender
+
+    def on_ready(self, **_: Any) -> None:
+        """The pool is forked: begin to beat, in the parent only."""
+        if self._heart is not None:
+            self._heart.start()
+
+    def on_task_failure(self, sender: Any, args: Any = None, **_: Any) -> None:
+        """In the parent: a child died or was killed under a task. Hand its job back now."""
+        if self._heart is None or os.environ.get("OPS_POOL_CHILD") or not args:
+            return
+        try:
+            with across_tenants():
+                lost = recover.hand_back_of_dead_child([(UUID(str(args[0])), int(args[1]))], retry_of=retry_of)
+        except (Error, ValueError, IndexError) as error:
+            # The beat looks again in at most five seconds.
+            log.warning("child_died", error=type(error).__name__)
+            connection.close()
+        else:
+            log.warning("child_died", task=sender.name, handed_back=len(lost))
+
+    def look_after_children(self) -> None:
+        """At each beat: hand back what ran in processes that are no more."""
+        if self._heart is None:
+            return
+        with across_tenants():
+            lost = recover.hand_back_of_dead_children(
+                worker_id=self._heart.process_id, living_pids=self._children(), retry_of=retry_of
+            )
+        if lost:
+            log.warning("children_gone", handed_back=len(lost))
+
+    def on_stopping(self, **_: Any) -> None:
+        """SIGTERM came: take no more work."""
+        if self._heart is not None:
+            self._heart.state = "draining"
+            self._heart.nudge()
+
+    def on_stopped(self, **_: Any) -> None:
+        """The pool is gone: give back what it could not finish, and the lease."""
+        if self._heart is None:
+            return
+        try:
+            with across_tenants():
+                handed = recover.hand_back_of_stopping(worker_id=self._heart.process_id, retry_of=retry_of)
+            log.info("worker_stopped", handed_back=len(handed))
+        except Error as error:
+            log.warning("worker_stopped_without_database", error=type(error).__name__)
+        self._heart.stop()
+
+    def die(self) -> None:
+        """The lease is another's: end every process of this worker at once. Its supervisor starts a new one."""
+        for child in psutil.Process().children(recursive=True):
+            child.kill()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _children(self) -> list[int]:
+        pool = self._controller.pool if self._controller is not None else None
+        return list(pool.info.get("processes", [])) if pool is not None else []
+
+
+def on_child_init(**_: Any) -> None:
+    """In a pool's child: remember that this is none of the parent's business."""
+    os.environ["OPS_POOL_CHILD"] = "1"
+
+
+def install() -> None:
+    """Connect a worker of this process to Celery's signals."""
+    worker = Worker()
+    signals.worker_init.connect(worker.on_init, weak=False)
+    signals.worker_ready.connect(worker.on_ready, weak=False)
+    signals.worker_process_init.connect(on_child_init, weak=False)
+    signals.task_failure.connect(worker.on_task_failure, weak=False)
+    signals.worker_shutting_down.connect(worker.on_stopping, weak=False)
+    signals.worker_shutdown.connect(worker.on_stopped, weak=False)
