@@ -84,7 +84,7 @@ def _require_metrics_scope(request: HttpRequest) -> None:
         principal = bearer(request)
     except tokens.TokenError as error:
         challenge = {"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'}
-        raise problems.Unauthorized(f"{str(error).capitalize()}.", headers=challenge) from error
+        raise problems.Unauthorized(error.sentence, headers=challenge) from error
     if principal is None:
         raise problems.Unauthorized(
             "A bearer token is needed.", code="not_authenticated", headers={"WWW-Authenticate": CHALLENGE}

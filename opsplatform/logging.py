@@ -50,7 +50,7 @@ _SECRETS_IN_TEXT: Final = (
 )
 _DEEPEST: Final = 6
 _QUIET: Final = {
-    "django.request": logging.ERROR,  # `RequestContext` tells every request once; this would tell the bad ones twice
+    "django.security.DisallowedHost": logging.CRITICAL,  # any scanner can cause it; its request is told as a 400
     "django.server": logging.WARNING,
     "gunicorn.access": logging.WARNING,
     "urllib3": logging.WARNING,
@@ -85,6 +85,7 @@ def configure(*, process: str, level: int = logging.INFO, sentry_dsn: str | None
         logger.propagate = True
     for name, quiet in _QUIET.items():
         logging.getLogger(name).setLevel(quiet)
+    logging.getLogger("django.request").addFilter(_has_a_cause)
     logging.captureWarnings(True)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, structlog.stdlib.PositionalArgumentsFormatter(), _to_record],
@@ -94,6 +95,11 @@ def configure(*, process: str, level: int = logging.INFO, sentry_dsn: str | None
     )
     if sentry_dsn:
         _report_errors(sentry_dsn, process=process)
+
+
+def _has_a_cause(record: logging.LogRecord) -> bool:
+    """Pass Django's lines about exceptions; those about a mere status repeat what `RequestContext` tells anyway."""
+    return bool(record.exc_info)
 
 
 def celery_keeps_off(**_: Any) -> None:
@@ -163,11 +169,13 @@ def _is_telling(name: str) -> bool:
 
 
 def _report_errors(dsn: str, *, process: str) -> None:
-    """Send errors, and nothing else, to Sentry from a thread of its own, with a bounded queue that drops when full."""
+    """Send errors, and nothing else, to Sentry from a thread of its own, with a bounded queue that drops when full.
+
+    Personal data stays out by the library's default (`send_default_pii` unset; setting it warns of its end).
+    """
     try:
         sentry_sdk.init(
             dsn=dsn,
-            send_default_pii=False,
             include_local_variables=False,  # a handler's locals are a tenant's data
             max_request_body_size="never",
             before_send=_before_send,

@@ -52,7 +52,7 @@ class BearerToken(BaseAuthentication):
             principal = bearer(request)
         except tokens.TokenError as error:
             structlog.stdlib.get_logger(__name__).info("token_refused", reason=str(error))
-            raise AuthenticationFailed(f"{str(error).capitalize()}.", code="invalid_token") from error
+            raise AuthenticationFailed(error.sentence, code="invalid_token") from error
         return None if principal is None else (principal, None)
 
     def authenticate_header(self, request: Any) -> str:

@@ -42,6 +42,11 @@ log = structlog.stdlib.get_logger(__name__)
 class TokenError(ValueError):
     """A token is not to be believed; the message says why in words its sender may read."""
 
+    @property
+    def sentence(self) -> str:
+        """The message as a problem's detail."""
+        return f"{str(self)[0].upper()}{str(self)[1:]}."
+
 
 class BadTokenRequestError(ValueError):
     """A token cannot be issued as asked; `what` is the word at fault: subject, tenant, scope or ttl."""
@@ -137,9 +142,9 @@ def _json(part: str, segment: bytes) -> dict[str, Any]:
     except strict_json.BadJSONError as error:
         raise TokenError(f"the token's {part}: {error.message}") from error
     except ValueError as error:
-        raise TokenError(f"the token's {part} is not base64url") from error
+        raise TokenError(f"the token's {part}: not base64url") from error
     if not isinstance(value, dict):
-        raise TokenError(f"the token's {part} is not an object")
+        raise TokenError(f"the token's {part}: not an object")
     return value
 
 

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from opsplatform.embedded.home import EmbeddedError
 
@@ -45,7 +47,9 @@ def check_broker(*, url: str) -> None:
         if scheme == "sentinel":
             _any_sentinel(url)
         elif scheme in {"redis", "rediss"}:
-            client = redis.Redis.from_url(url, socket_timeout=CONNECT_S, socket_connect_timeout=CONNECT_S)
+            client = redis.Redis.from_url(
+                url, socket_timeout=CONNECT_S, socket_connect_timeout=CONNECT_S, retry=Retry(NoBackoff(), 0)
+            )
             try:
                 client.ping()
             finally:

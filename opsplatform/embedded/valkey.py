@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psutil
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from opsplatform import os_processes
 from opsplatform.embedded.home import EmbeddedError
@@ -76,7 +78,8 @@ def start(*, data: Path, port: int, password: str, log: Path) -> Server:
 
 def answers(*, port: int, password: str) -> bool:
     """Return whether the server takes this password and is done loading its data."""
-    client = redis.Redis(host="127.0.0.1", port=port, password=password, socket_timeout=2, socket_connect_timeout=1)
+    once = Retry(NoBackoff(), 0)
+    client = redis.Redis(host="127.0.0.1", port=port, password=password, socket_timeout=2, retry=once)
     try:
         return bool(client.ping())
     except redis.RedisError:

@@ -5,11 +5,16 @@ Arrow tables, the result is taken out as Arrow batches, its configuration is loc
 """
 
 import re
+import resource
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
-from apps.jobs.types import Context, PermanentError
+import psutil
+
+from apps.jobs.types import Context, JobTimeout, PermanentError
 from workers.catalog.datasets import read_table, told_by_system, write_parquet
 
 NAME_PATTERN = "^[a-z][a-z0-9_]{0,62}$"  # what a table can be called without quotes
@@ -23,8 +28,11 @@ _LOCKED_UP = {
     "autoload_known_extensions": "false",
     "temp_directory": "",
     "threads": "1",
-    "lock_configuration": "true",
 }
+# DuckDB's own limit covers its buffers, not the lists it builds: unnest(range(200000000)) took 14 GB under a limit of
+# 512 MB. So the process may not grow past this either while a query runs: DuckDB meets a refused allocation with a
+# clean error of its own, where the machine's out-of-memory killer would have taken a neighbour.
+_GROWTH_BYTES = 1024 * 1024 * 1024
 
 _T = TypeVar("_T")
 
@@ -56,9 +64,7 @@ def write_query(
     `bindings` are the parameters ($name) it may name; those it does not name are left out. Stops when the job is
     told to. Raises SqlError on SQL that is no single query or fails, and what reading and writing raise.
     """
-    import duckdb  # noqa: PLC0415 - heavy: see the package's docstring
-
-    with duckdb.connect(":memory:", config={**_LOCKED_UP, "memory_limit": memory_limit}) as connection:
+    with _box(memory_limit) as connection:
         named = _parameters(connection, sql)
         if unknown := sorted(named - set(bindings)):
             known = ", ".join(f"${name}" for name in bindings) or "none"
@@ -75,15 +81,40 @@ def write_query(
             reader = _told(lambda: connection.sql(sql, params=bound).to_arrow_reader(_BATCH_ROWS))
             return write_parquet(ctx, path=output, schema=reader.schema, batches=_batches(reader))
 
-        return Written(rows_in, _interruptible(ctx, connection, select))
+        with _bounded_growth(_GROWTH_BYTES):
+            return Written(rows_in, _interruptible(ctx, connection, select))
 
 
 def parameters(sql: str) -> frozenset[str]:
     """Return the names of the parameters `sql` asks for; raise SqlError if it is not a single query."""
-    import duckdb  # noqa: PLC0415
-
-    with duckdb.connect(":memory:", config=_LOCKED_UP) as connection:
+    with _box(MEMORY_LIMIT) as connection:
         return _parameters(connection, sql)
+
+
+@contextmanager
+def _box(memory_limit: str) -> Iterator[Any]:
+    """Open an empty database in memory that reaches nothing outside itself and takes no more settings."""
+    import duckdb  # noqa: PLC0415 - heavy: see the package's docstring
+
+    with duckdb.connect(":memory:", config={**_LOCKED_UP, "memory_limit": memory_limit}) as connection:
+        connection.execute("SET enable_progress_bar = false")  # it would draw on the worker's standard output
+        connection.execute("SET lock_configuration = true")
+        yield connection
+
+
+@contextmanager
+def _bounded_growth(limit_bytes: int) -> Iterator[None]:
+    """Refuse this process more than `limit_bytes` beyond what it has now. Linux only: others do not enforce it."""
+    if sys.platform != "linux":
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wall = psutil.Process().memory_info().vms + limit_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (wall if soft == resource.RLIM_INFINITY else min(wall, soft), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _parameters(connection: Any, sql: str) -> frozenset[str]:
@@ -107,12 +138,19 @@ def _interruptible(ctx: Context, connection: Any, work: Callable[[], _T]) -> _T:
             while not wait([future], timeout=_LOOK_EVERY_S).done and not ctx.cancelled:
                 pass
         finally:
-            while not future.done():  # again and again: an interrupt between two of DuckDB's steps is lost
-                connection.interrupt()
-                wait([future], timeout=_LOOK_EVERY_S)
+            _stop(connection, future)
     if future.exception() is not None:
         ctx.checkpoint()  # interrupted because told to: that, and not DuckDB's word for it, is how the attempt ends
     return future.result()
+
+
+def _stop(connection: Any, future: "Future[_T]") -> None:
+    """Interrupt until the work is over: nothing may go on writing for an attempt that has ended."""
+    while not future.done():  # again and again: an interrupt between two of DuckDB's steps is lost
+        # The worker's alarm repeats until the handler is out. It has been heard, and is on its way up already.
+        with suppress(JobTimeout):
+            connection.interrupt()
+            wait([future], timeout=_LOOK_EVERY_S)
 
 
 def _batches(reader: Any) -> Iterator[Any]:
@@ -134,6 +172,8 @@ def _told(step: Callable[[], _T]) -> _T:
         raise  # a defect of DuckDB's: nobody's SQL is to blame, another attempt may do
     except duckdb.Error as error:
         raise _sql_error(type(error).__name__) from error
+    except MemoryError as error:
+        raise _sql_error("OutOfMemoryException") from error
     except (pa.ArrowException, OSError) as error:
         if told_by_system(error):
             raise

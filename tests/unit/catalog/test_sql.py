@@ -1,8 +1,11 @@
 """`sql.transform` and `kpi.refresh`: right figures from real data, and a box nothing gets out of."""
 
 import csv
+import resource
 import shutil
 import signal
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -291,6 +294,16 @@ def test_memory_is_bounded_and_nothing_is_spilt(tmp_path: Path, monkeypatch: pyt
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux enforces the bound")
+def test_what_duckdb_does_not_count_is_bounded_too(storage: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    result = transform(storage, "SELECT sum(x) AS s FROM (SELECT unnest(range(200000000)) AS x)")
+    assert result.error is not None
+    assert (result.outcome, result.error.code) == ("failed", "sql_out_of_memory")
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+    assert capfd.readouterr().out == ""
+
+
 def test_a_query_stops_when_told_to_and_leaves_nothing(storage: Path) -> None:
     answers: Iterator[StopReason | None] = iter([None, None, StopReason.CANCELLED])
     began = time.monotonic()
@@ -303,13 +316,13 @@ def test_a_query_stops_when_told_to_and_leaves_nothing(storage: Path) -> None:
 
 @contextmanager
 def alarm(seconds: float) -> Iterator[None]:
-    """Raise JobTimeout in the main thread after so long, as a worker's deadline does."""
+    """Raise JobTimeout in the main thread after so long, and again and again, as a worker's deadline does."""
 
     def ring(_number: int, _frame: FrameType | None) -> None:
         raise JobTimeout
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
     try:
         yield
     finally:
@@ -317,10 +330,12 @@ def alarm(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def test_a_deadlines_signal_ends_a_running_query(storage: Path) -> None:
+@pytest.mark.parametrize("sql", [ENDLESS, "SELECT sha256(repeat('a', 300000000)) AS slow_to_interrupt"])
+def test_a_deadlines_signal_ends_a_running_query(storage: Path, sql: str) -> None:
     began = time.monotonic()
     with alarm(0.5):
-        result = transform(storage, ENDLESS)
+        result = transform(storage, sql)
+    assert [each.name for each in threading.enumerate() if each.name.startswith("sql")] == []
     assert result.outcome == "timed_out"
     assert time.monotonic() - began < 10
     assert not (storage / "datasets/out/data.parquet").exists()

@@ -2,6 +2,9 @@
 
 import hashlib
 import os
+import signal
+import subprocess
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -206,3 +209,20 @@ def test_what_killed_attempts_left_is_swept_when_old(base: Path, storage: Tenant
     with storage.open("x.csv", "w") as file:
         file.write("whole")
     assert sorted(each.name for each in base.iterdir()) == [".x.csv.1.part", "x.csv"]
+
+
+def test_a_killed_writer_leaves_no_half_file(base: Path, storage: TenantStorage) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from apps.jobs.storage import TenantStorage\n"
+        "with TenantStorage(base_url=sys.argv[1]).open('x.csv', 'wb') as file:\n"
+        "    file.write(b'half')\n"
+        "    file.flush()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, base.as_uri()], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert not storage.exists("x.csv")
+    with storage.open("x.csv", "w") as file:
+        file.write("whole")
+    assert (base / "x.csv").read_text() == "whole"

@@ -68,7 +68,7 @@ def test_a_trusted_issuer_is_believed_within_its_bounds(trust: Trust) -> None:
     principal = tokens.verify(token(), now=NOW)
     assert (principal.issuer, principal.subject) == (NAME, "acquisition")
     assert principal.scopes == {"jobs:submit"}
-    assert principal.tenants == {"acme"}
+    assert principal.tenants == frozenset({"acme"})
 
 
 def test_scopes_beyond_the_bounds_are_dropped(trust: Trust) -> None:
@@ -78,8 +78,8 @@ def test_scopes_beyond_the_bounds_are_dropped(trust: Trust) -> None:
 
 def test_tenants_beyond_the_bounds_are_dropped_and_with_none_left_the_token_is_refused(trust: Trust) -> None:
     trust({NAME: entry()})
-    assert tokens.verify(token(tenants=["acme", "initech"]), now=NOW).tenants == {"acme"}
-    assert tokens.verify(token(tenants=["*"]), now=NOW).tenants == {"acme", "globex"}
+    assert tokens.verify(token(tenants=["acme", "initech"]), now=NOW).tenants == frozenset({"acme"})
+    assert tokens.verify(token(tenants=["*"]), now=NOW).tenants == frozenset({"acme", "globex"})
     with pytest.raises(tokens.TokenError, match="may not speak for these tenants"):
         tokens.verify(token(tenants=["initech"]), now=NOW)
 
@@ -87,7 +87,7 @@ def test_tenants_beyond_the_bounds_are_dropped_and_with_none_left_the_token_is_r
 def test_a_platform_module_may_be_trusted_for_all_tenants(trust: Trust) -> None:
     trust({NAME: entry(tenants=["*"])})
     assert tokens.verify(token(tenants=["*"]), now=NOW).tenants is ALL
-    assert tokens.verify(token(tenants=["initech"]), now=NOW).tenants == {"initech"}
+    assert tokens.verify(token(tenants=["initech"]), now=NOW).tenants == frozenset({"initech"})
 
 
 def test_an_issuers_key_speaks_for_no_other_issuer(trust: Trust) -> None:
@@ -111,14 +111,14 @@ def test_the_local_key_does_not_speak_for_a_foreign_issuer(trust: Trust) -> None
 
 def test_an_issuer_may_use_an_audience_of_its_own(trust: Trust) -> None:
     trust({NAME: entry(audiences=["https://ops.example"])})
-    assert tokens.verify(token(aud=["https://ops.example"]), now=NOW)
+    assert tokens.verify(token(aud=["https://ops.example"]), now=NOW).subject == "acquisition"
     with pytest.raises(tokens.TokenError, match="meant for someone else"):
         tokens.verify(token(), now=NOW)
 
 
 def test_an_issuer_that_is_struck_from_the_file_is_refused_at_once(trust: Trust) -> None:
     trust({NAME: entry()})
-    assert tokens.verify(token(), now=NOW)
+    assert tokens.verify(token(), now=NOW).subject == "acquisition"
     trust({})
     with pytest.raises(tokens.TokenError):
         tokens.verify(token(), now=NOW)
@@ -126,8 +126,8 @@ def test_an_issuer_that_is_struck_from_the_file_is_refused_at_once(trust: Trust)
 
 def test_keys_are_rotated_by_an_edit(trust: Trust) -> None:
     trust({NAME: entry(jwks={"keys": [KEY.as_dict(private=False), OTHER_KEY.as_dict(private=False)]})})
-    assert tokens.verify(token(KEY), now=NOW)
-    assert tokens.verify(token(OTHER_KEY), now=NOW)
+    assert tokens.verify(token(KEY), now=NOW).subject == "acquisition"
+    assert tokens.verify(token(OTHER_KEY), now=NOW).subject == "acquisition"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,139 @@
+"""What every test may ask for: the database (`db`), other database roles, and a whole running plane (`plane`).
+
+Everything is real. The database is an embedded PostgreSQL that is started when the first test asks for it; a test's
+rows are committed, as in life, and swept away behind it. The plane is `make up` itself, in a home of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.db import connection
+from pytest_django import DjangoDbBlocker
+
+from opsplatform import embedded
+from opsplatform.plane import Plane
+from opsplatform.settings.environment import DatabaseRole, database_parameters
+from tests.environment import HOME
+from tests.support.client import Caller, Truth
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+SWEPT = (
+    "jobs, attempts, decisions, log_chunks, events, event_consumers, evidence_records, processes,"
+    " django_session, django_admin_log, auth_user"
+)
+
+
+@pytest.fixture(scope="session")
+def services() -> Iterator[embedded.Services]:
+    """PostgreSQL and Valkey of the suite, set up as a plane is."""
+    started = embedded.start(home=HOME, variables={})
+    try:
+        manage = [sys.executable, str(CHECKOUT / "manage.py"), "set_up"]
+        subprocess.run(manage, check=True, env={**os.environ, "OPS_HOME": str(HOME)}, timeout=60)
+        yield started
+    finally:
+        embedded.stop(home=HOME)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(services: embedded.Services) -> None:
+    """Point Django at the suite's services: settings were read before they ran."""
+    assert services.database_url is not None
+    assert services.broker_url is not None
+    settings.ENVIRONMENT = replace(
+        settings.ENVIRONMENT,
+        database_url=services.database_url,
+        broker_url=services.broker_url,
+        events_url=services.broker_url,
+    )
+    connection.settings_dict.update(settings.ENVIRONMENT.database())
+
+
+@pytest.fixture(scope="session")
+def superuser(services: embedded.Services, django_db_setup: None) -> Iterator[psycopg.Connection]:
+    """A session that no wall holds, to sweep up and to look behind."""
+    assert services.superuser_url is not None
+    url = services.superuser_url.rsplit("/", 1)[0] + "/ops"
+    with psycopg.connect(url, autocommit=True) as session:
+        yield session
+
+
+@pytest.fixture
+def db(django_db_blocker: DjangoDbBlocker, superuser: psycopg.Connection) -> Iterator[None]:
+    """The database, as the web process has it (role `ops_app`); what the test commits is swept away behind it."""
+    with django_db_blocker.unblock():
+        try:
+            yield
+        finally:
+            connection.close()
+            superuser.execute(f"TRUNCATE {SWEPT} RESTART IDENTITY CASCADE".encode())
+
+
+@pytest.fixture
+def in_role(db: None) -> Callable[[DatabaseRole], AbstractContextManager[None]]:
+    """Return a context that connects under another database role, as that role's processes do."""
+
+    @contextmanager
+    def enter(role: DatabaseRole) -> Iterator[None]:
+        before = dict(connection.settings_dict)
+        connection.close()
+        connection.settings_dict.update(database_parameters(url=settings.ENVIRONMENT.database_url, role=role))
+        try:
+            yield
+        finally:
+            connection.close()
+            connection.settings_dict.update(before)
+
+    return enter
+
+
+@pytest.fixture(scope="session")
+def plane() -> Iterator[Plane]:
+    """A whole plane on ports of its own; whoever hurts it waits until it is well again."""
+    folder = Path(tempfile.mkdtemp(prefix="ops-plane-")).resolve()
+    folder.chmod(0o711)
+    port, flower_port = _free_ports(2)
+    try:
+        with Plane(home=folder / "home", port=port, flower_port=flower_port) as running:
+            yield running
+    finally:
+        embedded.erase(home=folder / "home")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def caller(plane: Plane) -> Caller:
+    """Acme's module, calling the plane."""
+    return Caller(url=plane.url, home=plane.home)
+
+
+@pytest.fixture
+def truth(plane: Plane) -> Truth:
+    """The plane's PostgreSQL, read past every wall."""
+    found = embedded.find(home=plane.home)
+    assert found is not None
+    assert found.superuser_url is not None
+    return Truth(url=found.superuser_url.rsplit("/", 1)[0] + "/ops")
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return ports that were free a moment ago."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [each.getsockname()[1] for each in held]
+    finally:
+        for each in held:
+            each.close()

@@ -1,0 +1,95 @@
+"""A caller of a running plane: tokens, HTTP and waiting; and its database, read past every wall."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psycopg
+from psycopg.rows import dict_row
+
+from tests.support.tokens import token
+
+DEADLINE_S = 60.0
+TERMINAL = {"succeeded", "failed", "cancelled", "timed_out", "rejected"}
+Found = TypeVar("Found")
+
+
+def wait_for(ask: Callable[[], Found | None], *, what: str, within_s: float = DEADLINE_S) -> Found:
+    """Return the first answer of `ask` that is neither None nor False; fail after `within_s`, saying what was awaited."""
+    end = time.monotonic() + within_s
+    while True:
+        found = ask()
+        if found is not None and found is not False:
+            return found
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {within_s:.0f} s: {what}")
+        time.sleep(0.02)  # the one pause of a wait on a condition
+
+
+class Caller:
+    """A module's client of the API at `url`, signing with the keys of `home`."""
+
+    def __init__(self, *, url: str, home: Path, tenants: Sequence[str] = ("acme",), scope: str = "jobs:submit jobs:read") -> None:
+        self._home = home
+        self._tenants = list(tenants)
+        self._scope = scope
+        self._http = httpx.Client(base_url=url, timeout=30)
+
+    def request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """Send a request with a fresh token."""
+        held = token(home=self._home, tenants=self._tenants, scope=self._scope)
+        return self._http.request(method, path, headers={"Authorization": f"Bearer {held}", **more.pop("headers", {})}, **more)
+
+    def submit(self, type: str, params: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:  # noqa: A002
+        """Submit a job that must be admitted; return it."""
+        answer = self.request("POST", "/operations/jobs", json={"type": type, "params": params or {}, **more})
+        assert answer.status_code == 202, answer.text
+        return dict(answer.json())
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """Read a job."""
+        answer = self.request("GET", f"/operations/jobs/{job_id}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def wait(self, job_id: str, *, status: str | None = None, within_s: float = DEADLINE_S) -> dict[str, Any]:
+        """Wait until the job is in `status`, or over; a plane that is away for a moment is asked again."""
+
+        def there() -> dict[str, Any] | None:
+            try:
+                answer = self.request("GET", f"/operations/jobs/{job_id}")
+            except httpx.TransportError:
+                return None
+            if answer.status_code != 200:
+                assert answer.status_code in {502, 503}, answer.text
+                return None
+            job = dict(answer.json())
+            return job if (job["status"] == status if status else job["status"] in TERMINAL) else None
+
+        return wait_for(there, what=f"job {job_id} {status or 'over'}", within_s=within_s)
+
+
+class Truth:
+    """What PostgreSQL holds, read by its superuser."""
+
+    def __init__(self, *, url: str) -> None:
+        self._url = url
+
+    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        """Return the rows of a query."""
+        with psycopg.connect(self._url, row_factory=dict_row, autocommit=True, connect_timeout=2) as session:
+            return session.execute(query.encode(), values).fetchall()
+
+    def one(self, query: str, *values: Any) -> dict[str, Any]:
+        """Return the only row of a query."""
+        (row,) = self.rows(query, *values)
+        return row
+
+    def execute(self, statement: str, *values: Any) -> None:
+        """Change something behind everybody's back."""
+        with psycopg.connect(self._url, autocommit=True) as session:
+            session.execute(statement.encode(), values)

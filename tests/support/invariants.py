@@ -1,0 +1,50 @@
+"""The promises that must hold after every fault, asked of PostgreSQL in its own words. Each returns what breaks it."""
+
+from __future__ import annotations
+
+from tests.support.client import Truth
+
+UNFINISHED = """
+SELECT job_id::text, status FROM jobs WHERE outcome IS NULL AND status NOT IN ('scheduled', 'blocked')
+"""
+DOUBLE_SUCCESS = """
+SELECT job_id::text, count(*) FROM attempts WHERE ending = 'succeeded' GROUP BY job_id HAVING count(*) <> 1
+"""
+UNPROVEN_SUCCESS = """
+SELECT j.job_id::text, j.status,
+       (SELECT count(*) FROM attempts a WHERE a.job_id = j.job_id AND a.ending = 'succeeded') AS successes,
+       (SELECT count(*) FROM events e WHERE e.subject = j.job_id::text AND e.type = 'operations.job.completed') AS events,
+       (SELECT count(*) FROM evidence_records r WHERE r.subject_id = j.job_id::text AND r.predicate = 'outcome') AS records
+  FROM jobs j WHERE j.outcome = 'succeeded'
+"""
+TERMINAL_WITHOUT_EVIDENCE = """
+SELECT j.job_id::text FROM jobs j WHERE j.outcome IS NOT NULL
+   AND NOT EXISTS (SELECT 1 FROM evidence_records r WHERE r.record_id = j.evidence_id)
+"""
+LEASES = """
+SELECT environment_id, count(*) AS held, (SELECT slots FROM environments e WHERE e.name = environment_id) AS slots
+  FROM jobs WHERE status IN ('dispatched', 'running') GROUP BY environment_id
+"""
+UNEVIDENCED_ADMISSION = """
+SELECT j.job_id::text FROM jobs j WHERE NOT EXISTS (
+    SELECT 1 FROM evidence_records r WHERE r.subject_id = j.job_id::text AND r.predicate IN ('admission', 'refusal'))
+"""
+
+
+def broken(truth: Truth) -> list[str]:
+    """Return what breaks invariants 1 to 3 and 6, in words; an empty list when all hold and all work is over."""
+    found = [f"1: job {row['job_id']} is still {row['status']}" for row in truth.rows(UNFINISHED)]
+    found += [f"3: job {row['job_id']} succeeded {row['count']} times" for row in truth.rows(DOUBLE_SUCCESS)]
+    found += [
+        f"3: job {row['job_id']} succeeded with {row['successes']} attempts, {row['events']} events, {row['records']} records"
+        for row in truth.rows(UNPROVEN_SUCCESS)
+        if (row["successes"], row["events"], row["records"]) != (1, 1, 1)
+    ]
+    found += [f"6: job {row['job_id']} ended without evidence" for row in truth.rows(TERMINAL_WITHOUT_EVIDENCE)]
+    found += [f"6: job {row['job_id']} was admitted without evidence" for row in truth.rows(UNEVIDENCED_ADMISSION)]
+    found += [
+        f"4: {row['environment_id']} holds {row['held']} of {row['slots']} slots"
+        for row in truth.rows(LEASES)
+        if row["held"] > row["slots"]
+    ]
+    return found
