@@ -1,6 +1,11 @@
 """Django's name for the composition root; when everything is loaded, it is wired."""
 
+import sys
+
 from django.apps import AppConfig
+
+from apps.jobs.types import BadJobTypeError
+from opsplatform.settings.environment import BadSettingError
 
 
 class OpsplatformConfig(AppConfig):
@@ -17,5 +22,9 @@ class OpsplatformConfig(AppConfig):
         from opsplatform import logging, wiring  # noqa: PLC0415
 
         environment = settings.ENVIRONMENT
-        logging.configure(process=environment.process, sentry_dsn=environment.sentry_dsn)
-        wiring.install()
+        try:
+            logging.configure(process=environment.process, sentry_dsn=environment.sentry_dsn)
+            wiring.install()
+        except (BadSettingError, BadJobTypeError) as error:
+            sys.stderr.write(f"{error}\n")
+            raise SystemExit(2) from error

@@ -16,6 +16,7 @@ class Logger(GunicornLogger):  # type: ignore[misc]  # the library is untyped
     """Hands everything to the root logger."""
 
     def setup(self, cfg: Any) -> None:
-        """Configure logging for the web process; gunicorn's own choices of file and format are not read."""
+        """Configure logging for the web process; of gunicorn's own settings only its level counts."""
         self.cfg = cfg  # a reload brings another one
+        self.error_log.setLevel(self.LOG_LEVELS.get(cfg.loglevel.lower(), self.loglevel))
         logging.configure(process="web")

@@ -102,11 +102,14 @@ def _has_a_cause(record: logging.LogRecord) -> bool:
     return bool(record.exc_info)
 
 
-def celery_keeps_off(**_: Any) -> None:
+def celery_keeps_off(*, loglevel: int | str | None = None, **_: Any) -> None:
     """Receive Celery's `setup_logging` signal: that somebody does is what keeps Celery from configuring logging itself.
 
-    Connect it once, where the Celery app is made: `celery.signals.setup_logging.connect(celery_keeps_off)`.
+    Connect it once, where the Celery app is made: `celery.signals.setup_logging.connect(celery_keeps_off)`. Celery's
+    `--loglevel` then bounds Celery's own lines and no others.
     """
+    if loglevel:
+        logging.getLogger("celery").setLevel(loglevel)
 
 
 def _to_record(_: Any, __: str, event: structlog.typing.EventDict) -> Mapping[str, Any]:

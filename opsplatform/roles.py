@@ -44,6 +44,7 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_control", "SELECT", (*CONFIGURATION, *TENANT_OWNED, "processes", "event_consumers", "django_migrations")),
     ("ops_control", "INSERT", (*TENANT_OWNED, "processes", "event_consumers")),
     ("ops_control", "UPDATE", ("jobs", "attempts", "processes", "event_consumers")),
+    ("ops_control", "DELETE", ("processes",)),
     ("ops_control", "UPDATE (sequence)", ("events",)),
     ("ops_control", "UPDATE (number, state, ref, tries)", ("evidence_records",)),
     ("ops_control", "SELECT, INSERT, UPDATE, DELETE", BEAT),

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,9 +115,22 @@ def plane() -> Iterator[Plane]:
 
 
 @pytest.fixture
-def caller(plane: Plane) -> Caller:
+def calling(plane: Plane) -> Iterator[Callable[..., Caller]]:
+    """Return a maker of callers of the plane, by their tenants."""
+    with ExitStack() as made:
+
+        def make(*tenants: str) -> Caller:
+            caller = Caller(url=plane.url, home=plane.home, tenants=tenants)
+            made.callback(caller.close)
+            return caller
+
+        yield make
+
+
+@pytest.fixture
+def caller(calling: Callable[..., Caller]) -> Caller:
     """Acme's module, calling the plane."""
-    return Caller(url=plane.url, home=plane.home)
+    return calling("acme")
 
 
 @pytest.fixture

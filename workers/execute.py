@@ -82,8 +82,11 @@ def _run(claimed: Claimed, *, job_type: JobType) -> str:
     except Exception as error:  # noqa: BLE001 - a tenant's storage that cannot be used fails the attempt, not the worker
         failure: Failure | None = classify(error)
     else:
-        with line, deadline(seconds=claimed.timeout_s):
-            failure = job_type.run(context=context, params=claimed.params)
+        try:
+            with line, deadline(seconds=claimed.timeout_s):
+                failure = job_type.run(context=context, params=claimed.params)
+        except JobTimeout as error:  # the alarm rang outside the handler: while its end was being judged, or just after
+            failure = classify(error)
     return _settle(claimed, job_type=job_type, line=line, failure=failure, clock=clock)
 
 

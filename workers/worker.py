@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 from typing import Any
-from uuid import UUID
 
 import psutil
 import structlog
@@ -19,9 +18,11 @@ from django.db import Error, connection
 
 from apps.jobs.models import Environment
 from apps.jobs.operations import recover
+from apps.tenancy import keys
 from apps.tenancy.context import across_tenants
 from workers.execute import WORKER_ID_VARIABLE
 from workers.heart import Heart
+from workers.message import ForgedMessageError, check
 from workers.scheduler import retry_of
 
 log = structlog.get_logger(__name__)
@@ -63,13 +64,20 @@ class Worker:
             self._heart.start()
 
     def on_task_failure(self, sender: Any, args: Any = None, **_: Any) -> None:
-        """In the parent: a child died or was killed under a task. Hand its job back now."""
+        """In the parent: a child died or was killed under a task. Hand its job back now.
+
+        The arguments came through the broker: unchecked, whoever can write there could end anybody's running job by a
+        message that names it and is sure to die.
+        """
         if self._heart is None or os.environ.get("OPS_POOL_CHILD") or not args:
             return
         try:
+            dispatch = check(task=sender.name, args=list(args), key=keys.message_key())
             with across_tenants():
-                lost = recover.hand_back_of_dead_child([(UUID(str(args[0])), int(args[1]))], retry_of=retry_of)
-        except (Error, ValueError, IndexError) as error:
+                lost = recover.hand_back_of_dead_child([dispatch], retry_of=retry_of)
+        except ForgedMessageError as error:
+            log.error("message_forged", task=sender.name, detail=str(error))  # noqa: TRY400 - the trace says nothing more
+        except Error as error:
             # The beat looks again in at most five seconds.
             log.warning("child_died", error=type(error).__name__)
             connection.close()

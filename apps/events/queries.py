@@ -15,3 +15,8 @@ def position_of(*, consumer: str) -> int:
 def after(*, position: int, limit: int) -> Sequence[Event]:
     """Return the next numbered events of the current tenant context, oldest first."""
     return list(Event.objects.filter(sequence__gt=position).order_by("sequence")[:limit])
+
+
+def unnumbered(*, most: int) -> int:
+    """Return how many committed events wait for their number, counted up to `most`; read from their own small index."""
+    return len(Event.objects.filter(sequence=None).order_by("occurred_at").values_list("pk", flat=True)[:most])

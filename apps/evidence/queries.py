@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -15,6 +15,7 @@ class Verdict:
     """What looking at one record found."""
 
     record_id: UUID
+    subject_id: str
     predicate: str
     intact: bool
     finding: str
@@ -28,15 +29,28 @@ def states_of(record_ids: Collection[UUID]) -> dict[UUID, tuple[str, str | None]
 
 def examine(*, subject_id: str) -> list[Verdict]:
     """Recompute every leaf of a subject's records, oldest first, and say of each whether its bytes still match."""
-    verdicts = []
-    for record in Record.objects.filter(kind="job", subject_id=subject_id).order_by("created_at"):
-        intact = leaf_of(payload=bytes(record.payload), salt=bytes(record.salt)) == bytes(record.leaf)
-        verdicts.append(
-            Verdict(
-                record_id=record.record_id,
-                predicate=record.predicate,
-                intact=intact,
-                finding="the bytes match their leaf" if intact else "the bytes were changed after they were written",
-            )
-        )
-    return verdicts
+    records = Record.objects.filter(kind="job", subject_id=subject_id).order_by("created_at")
+    return [_verdict(record) for record in records]
+
+
+def examine_all(*, page: int = 1000) -> Iterator[Verdict]:
+    """Recompute the leaf of every record of the current tenant context, by id, `page` records at a time."""
+    last: UUID | None = None
+    while True:
+        rows = Record.objects.order_by("record_id")
+        records = list((rows if last is None else rows.filter(record_id__gt=last))[:page])
+        if not records:
+            return
+        yield from map(_verdict, records)
+        last = records[-1].record_id
+
+
+def _verdict(record: Record) -> Verdict:
+    intact = leaf_of(payload=bytes(record.payload), salt=bytes(record.salt)) == bytes(record.leaf)
+    return Verdict(
+        record_id=record.record_id,
+        subject_id=record.subject_id,
+        predicate=record.predicate,
+        intact=intact,
+        finding="the bytes match their leaf" if intact else "the bytes were changed after they were written",
+    )

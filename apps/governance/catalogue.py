@@ -114,8 +114,13 @@ class Catalogue:
 
 
 def parse_reference(reference: str | None) -> tuple[str | None, int | None]:
-    """Return (name, version) of `name@version`; (None, None) when it is no such reference."""
+    """Return (name, version) of `name@version`; (None, None) when it is no such reference.
+
+    One version has one spelling: `name@03` would be allowed as `name@3` and then not be found by that text.
+    """
     name, at, version = (reference or "").rpartition("@")
     if not at or not name or not version.isascii() or not version.isdigit() or len(version) > 9:
+        return None, None
+    if version.startswith("0") and version != "0":
         return None, None
     return name, int(version)

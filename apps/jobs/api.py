@@ -23,7 +23,14 @@ from apps.jobs import points, queries, representation
 from apps.jobs.fields import JobFields, JobPageFields, SubmissionFields, TimelineFields
 from apps.jobs.lifecycle import Priority, State
 from apps.jobs.models import Job
-from apps.jobs.operations.submit import Refusal, Submission, Submitted, UnknownEnvironmentError, submit
+from apps.jobs.operations.submit import (
+    Refusal,
+    Submission,
+    Submitted,
+    UnknownEnvironmentError,
+    UnknownTenantError,
+    submit,
+)
 from apps.jobs.types import REGISTRY, JobType, UnknownJobTypeError
 from apps.tenancy.authentication import principal_of
 from apps.tenancy.context import in_tenant, operator_reading
@@ -173,6 +180,8 @@ def _deciding() -> Iterator[None]:
         yield
     except UnknownEnvironmentError as error:
         raise _bad_field("environment", f"there is no environment '{error}' for this tenant") from error
+    except UnknownTenantError as error:
+        raise problems.NotFound from error
     except DecisionPointAwayError as error:
         raise problems.Unavailable(
             f"{error.point} does not answer; nothing was written.",

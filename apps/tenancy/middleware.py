@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from django.db import connection
+import structlog
+from django.core.exceptions import PermissionDenied
+from django.db import ProgrammingError, connection
 from django.http import HttpRequest, HttpResponse
+from psycopg.errors import InsufficientPrivilege
 
+from apps.core import fallbacks
 from apps.tenancy.context import operator_reading
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 class OperatorReading:
@@ -31,3 +37,13 @@ class OperatorReading:
             if hasattr(response, "render") and not getattr(response, "is_rendered", True):
                 response = response.render()
             return response
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Answer 403 where PostgreSQL refused what a page tried: the second wall speaks as the first does."""
+        if not isinstance(exception, ProgrammingError) or not isinstance(exception.__cause__, InsufficientPrivilege):
+            return None
+        if not request.path.startswith("/admin/"):
+            return None
+        # The pages' own permissions should have refused before: somebody should know that they did not.
+        log.error("refused_by_the_database", detail=str(exception.__cause__).splitlines()[0])
+        return fallbacks.permission_denied(request, PermissionDenied())

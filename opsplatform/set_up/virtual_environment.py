@@ -6,6 +6,7 @@ there is none, a start was killed half-way and the folder is made anew; where it
 
 from __future__ import annotations
 
+import enum
 import fcntl
 import hashlib
 import json
@@ -18,7 +19,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from opsplatform.set_up import pip_settings
 
@@ -42,28 +42,55 @@ def main() -> int:
     return 0
 
 
+class State(enum.Enum):
+    """How a checkout's `.venv` stands to what it should be."""
+
+    FITS = "nothing to do"
+    OTHER_REQUIREMENTS = "bring it in step"
+    UNUSABLE = "make it anew: absent, made half-way, moved, or of another Python"
+
+
 def make(*, checkout: Path) -> bool:
     """Make the checkout's `.venv` fit its requirements.txt; return whether anything had to be done."""
-    folder = checkout / ".venv"
-    stamp = folder / "set-up.json"
-    wanted = _wanted(checkout)
-    if _read(stamp) == wanted:
+    if state(checkout=checkout) is State.FITS:
         return False
     check_machine()
     with _alone(checkout):
-        made = _read(stamp)  # by another make, while we waited
-        if made == wanted:
+        found = state(checkout=checkout)  # again: another make may have done it while we waited
+        if found is State.FITS:
             return False
-        stamp.unlink(missing_ok=True)
-        if made is None or _other_ground(made, wanted):
+        _stamp_file(checkout).unlink(missing_ok=True)
+        if found is State.UNUSABLE:
             _say(f"making .venv with Python {platform.python_version()}")
-            _create(folder)
+            _create(checkout / ".venv")
         _say("installing what requirements.txt names")
-        _fill(checkout, folder)
-        fresh = stamp.with_suffix(".new")
-        fresh.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
-        fresh.replace(stamp)
+        _fill(checkout, checkout / ".venv")
+        stamp(checkout=checkout)
     return True
+
+
+def state(*, checkout: Path) -> State:
+    """Return how the checkout's `.venv` stands."""
+    wanted = _wanted(checkout)
+    try:
+        made = json.loads(_stamp_file(checkout).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return State.UNUSABLE
+    works = os.access(checkout / ".venv" / "bin" / "python", os.X_OK)
+    if not works or any(made.get(name) != wanted[name] for name in ("python", "base", "checkout")):
+        return State.UNUSABLE
+    return State.FITS if made == wanted else State.OTHER_REQUIREMENTS
+
+
+def stamp(*, checkout: Path) -> None:
+    """Write down that `.venv` is whole, and what it was made from."""
+    fresh = _stamp_file(checkout).with_suffix(".new")
+    fresh.write_text(json.dumps(_wanted(checkout), indent=1) + "\n", encoding="utf-8")
+    fresh.replace(_stamp_file(checkout))
+
+
+def _stamp_file(checkout: Path) -> Path:
+    return checkout / ".venv" / "set-up.json"
 
 
 def check_machine() -> None:
@@ -83,7 +110,7 @@ def check_machine() -> None:
         raise SetUpError(f"Python has no {error.name}: install python{major}.{minor}-venv (Debian, Ubuntu)") from error
 
 
-def _wanted(checkout: Path) -> dict[str, Any]:
+def _wanted(checkout: Path) -> dict[str, str]:
     """Return what the stamp must say: all that `.venv` depends on."""
     here = Path(__file__).parent
     return {
@@ -95,24 +122,11 @@ def _wanted(checkout: Path) -> dict[str, Any]:
     }
 
 
-def _other_ground(made: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Return whether more than the requirements differ: then nothing in the folder can be kept."""
-    return any(made.get(name) != wanted[name] for name in ("python", "base", "checkout"))
-
-
 def _digest(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise SetUpError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _read(stamp: Path) -> dict[str, Any] | None:
-    try:
-        document: dict[str, Any] = json.loads(stamp.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return document if os.access(stamp.parent / "bin" / "python", os.X_OK) else None
 
 
 @contextmanager
@@ -152,8 +166,16 @@ def _fill(checkout: Path, folder: Path) -> None:
     _run(
         [*uv, *wheels, str(checkout / "requirements.txt")],
         "uv could not install requirements.txt; is the package index reachable?",
-        {**os.environ, **told, "UV_PYTHON_DOWNLOADS": "never"},
+        {**os.environ, **told, **_cache(), "UV_PYTHON_DOWNLOADS": "never"},
     )
+
+
+def _cache() -> dict[str, str]:
+    """Tell uv to do without a cache where its folder cannot be made (a service account's home): it would give up."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "uv"
+    while not folder.exists():
+        folder = folder.parent
+    return {} if "UV_CACHE_DIR" in os.environ or os.access(folder, os.W_OK) else {"UV_NO_CACHE": "1"}
 
 
 def _run(command: list[str], failed: str, variables: dict[str, str] | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.urls import reverse_lazy
 
-from opsplatform.settings import environment
+from opsplatform.settings import admin_site, environment
 
 try:
     ENVIRONMENT = environment.read()
@@ -36,6 +36,7 @@ ALLOWED_HOSTS = list(ENVIRONMENT.allowed_hosts)
 
 INSTALLED_APPS = [
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -60,13 +61,14 @@ MIDDLEWARE = [
     "apps.core.middleware.RequestContext",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    # Around sessions: signing in writes one on the way out, and only the operator's role may.
+    "apps.tenancy.middleware.OperatorReading",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "apps.tenancy.middleware.OperatorReading",
 ]
 
 ROOT_URLCONF = "opsplatform.urls"
@@ -96,11 +98,13 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
+FORMAT_MODULE_PATH = "opsplatform.formats"
 
 STATIC_URL = "/static/"
 # WhiteNoise serves straight from the apps: no collectstatic step stands between a checkout and its first page.
@@ -124,6 +128,7 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "apps.core.problems.handle",
     "UNAUTHENTICATED_USER": None,
     "UNAUTHENTICATED_TOKEN": None,
+    "URL_FORMAT_OVERRIDE": None,
 }
 
 SPECTACULAR_SETTINGS: dict[str, Any] = {
@@ -142,12 +147,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "REDOC_DIST": "SIDECAR",
 }
 
-UNFOLD = {
-    "SITE_TITLE": "Platform Operations",
-    "SITE_HEADER": "Platform Operations",
-    "SHOW_HISTORY": True,
-    "SHOW_VIEW_ON_SITE": False,
-}
+UNFOLD = admin_site.UNFOLD
 
 CELERY_BEAT_TZ_AWARE = True
 DJANGO_CELERY_BEAT_TZ_AWARE = True

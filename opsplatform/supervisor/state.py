@@ -15,6 +15,7 @@ from opsplatform.settings.environment import Environment
 
 STOP_S = 75  # a supervisor's own grace and its servers' stop, and a little
 LEFTOVER_S = 10
+KILL_ROUNDS = 5
 
 
 def path(*, home: Path) -> Path:
@@ -78,7 +79,12 @@ def leftovers(*, home: Path) -> list[tuple[int, str]]:
 def end_leftovers(*, home: Path, within_s: float = LEFTOVER_S) -> int:
     """End what a killed supervisor left behind; return how many processes that were."""
     left = leftovers(home=home)
-    os_processes.end(processes=left, steps=[(signal.SIGTERM, within_s), (signal.SIGKILL, 5.0)])
+    os_processes.end(processes=left, steps=[(signal.SIGTERM, within_s)])
+    for _ in range(KILL_ROUNDS):  # one that starts others may have done so while we looked
+        remaining = leftovers(home=home)
+        if not remaining:
+            break
+        os_processes.end(processes=remaining, steps=[(signal.SIGKILL, 5.0)])
     return len(left)
 
 

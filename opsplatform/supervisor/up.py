@@ -60,6 +60,7 @@ class Supervisor:
             stack.enter_context(contextlib.closing(self._woken))
             stack.enter_context(contextlib.closing(self._waker))
             self._listen()
+            stack.callback(self._listen_no_more)
             try:
                 stack.enter_context(homes.locked(home=self.home, name="supervisor", within_s=0))
             except embedded.EmbeddedError:
@@ -266,6 +267,12 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for sign in STOPPING:
             signal.signal(sign, self._asked)
+
+    def _listen_no_more(self) -> None:
+        """All is stopped: being told once more, while Python itself ends, must not turn the exit code into a signal."""
+        for sign in STOPPING:
+            signal.signal(sign, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
 
     def _asked(self, _sign: int, _frame: FrameType | None) -> None:
         if self._asked_at is None:

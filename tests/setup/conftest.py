@@ -14,13 +14,17 @@ from opsplatform.embedded import home as homes
 
 @contextmanager
 def a_home() -> Iterator[Path]:
-    """Give an empty OPS_HOME; afterwards stop its servers and erase it."""
+    """Give an empty folder to be, or to hold as `home`, an OPS_HOME; afterwards stop its servers and erase it.
+
+    Erased by the product, not just removed: as root, the database of a home in a closed folder stands outside it.
+    """
     folder = Path(tempfile.mkdtemp(prefix="ops-")).resolve()
     try:
         yield folder
     finally:
-        if (folder / homes.MARKER).exists():
-            embedded.erase(home=folder)
+        for home in (folder, folder / "home"):
+            if (home / homes.MARKER).exists():
+                embedded.erase(home=home)
         shutil.rmtree(folder, ignore_errors=True)
 
 

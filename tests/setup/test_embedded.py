@@ -281,7 +281,7 @@ class TestAsRoot:
             homes.prepare(home=home)
 
             def refused() -> None:
-                with pytest.raises(EmbeddedError, match="OPS_HOME .* (writable|cannot be used)"):
+                with pytest.raises(EmbeddedError, match=r"OPS_HOME .* (writable|cannot be used)"):
                     embedded.start(home=home, variables={})
 
             as_nobody(refused)
@@ -296,7 +296,7 @@ def as_nobody(act: Callable[[], None]) -> None:
             os.setgid(NOBODY)
             os.setuid(NOBODY)
             act()
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - the fork must end here, whatever it was
             traceback.print_exc()
             os._exit(1)
         os._exit(0)

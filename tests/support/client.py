@@ -39,6 +39,10 @@ class Caller:
         self._scope = scope
         self._http = httpx.Client(base_url=url, timeout=30)
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
         """Send a request with a fresh token."""
         held = token(home=self._home, tenants=self._tenants, scope=self._scope)

@@ -39,7 +39,8 @@ class Claimed:
 CLAIM = """
 WITH claimed AS (
     UPDATE jobs SET status = 'running', attempt = attempt + 1, worker_id = %(worker)s, worker_pid = %(pid)s,
-           started_at = clock_timestamp(), unclaimed = 0, progress = NULL, error = NULL
+           started_at = clock_timestamp(), unclaimed = 0, progress = NULL, error = NULL,
+           reason_code = NULL
      WHERE job_id = %(job)s AND fence = %(fence)s AND status = 'dispatched' AND cancel_requested_at IS NULL
        AND EXISTS (SELECT 1 FROM processes WHERE process_id = %(worker)s AND state <> 'gone'
                       AND lease_until > clock_timestamp())

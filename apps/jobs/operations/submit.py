@@ -75,6 +75,10 @@ class UnknownEnvironmentError(LookupError):
     """There is no such environment, or it is not for this tenant: nothing could ever serve the request."""
 
 
+class UnknownTenantError(LookupError):
+    """There is no such tenant: a token for all of them may name any."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Surroundings:
     region: str
@@ -91,8 +95,8 @@ class _Ruling:
 def submit(submission: Submission, *, points: DecisionPoints) -> Submitted:
     """Admit or refuse `submission` and write it down; call inside its tenant's context.
 
-    The refused job is kept, `rejected`, with its evidence. Raises `UnknownEnvironmentError` before anything is written
-    and lets `DecisionPointAwayError` through, with no row left behind.
+    The refused job is kept, `rejected`, with its evidence. Raises `UnknownTenantError` and `UnknownEnvironmentError`
+    before anything is written and lets `DecisionPointAwayError` through, with no row left behind.
     """
     surroundings = _surroundings(environment=submission.environment, tenant_id=submission.tenant_id)
     ruling = _rule(submission, region=surroundings.region, points=points)
@@ -110,24 +114,35 @@ def submit(submission: Submission, *, points: DecisionPoints) -> Submitted:
 
 
 def _surroundings(*, environment: str, tenant_id: str) -> _Surroundings:
-    """Return the environment's region and the database's time; raise `UnknownEnvironmentError` if it serves not."""
+    """Return the environment's region and the database's time; raise for a tenant or environment that is not there."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT region, clock_timestamp() FROM environments"
-            " WHERE name = %s AND (allowed_tenants IS NULL OR %s = ANY (allowed_tenants))",
+            "SELECT clock_timestamp(), e.region FROM tenants t LEFT JOIN environments e ON e.name = %s"
+            " AND (e.allowed_tenants IS NULL OR t.tenant_id = ANY (e.allowed_tenants)) WHERE t.tenant_id = %s",
             [environment, tenant_id],
         )
         row = cursor.fetchone()
     if row is None:
+        raise UnknownTenantError(tenant_id)
+    now, region = row
+    if region is None:
         raise UnknownEnvironmentError(environment)
-    return _Surroundings(region=row[0], now=row[1])
+    return _Surroundings(region=region, now=now)
 
 
 def _rule(submission: Submission, *, region: str, points: DecisionPoints) -> _Ruling:
     """Ask Governance, then Subscription, then count against the limits: the first no is the reason."""
     if submission.job_type.contract == "required" and submission.contract is None:
+        # The type's own word, kept as a decision like any other: there is nothing to ask Governance about.
         reason = f"'{submission.job_type.name}' runs only under a contract: name one as 'contract', like 'kpi.revenue@3'"
-        return _Ruling(answers={}, refusal=Refusal(code="contract_required", reason=reason, decision_id=None, point="governance"))
+        missing = Answer(
+            allowed=False,
+            decision_id=uuid7(),
+            policy_revision="job-type",
+            reason_code="contract_required",
+            reason=reason,
+        )
+        return _Ruling(answers={"governance": missing}, refusal=_refusal(missing, point="governance"))
     question = Question(
         subject=submission.submitted_by,
         action="operations.submit",
@@ -142,11 +157,14 @@ def _rule(submission: Submission, *, region: str, points: DecisionPoints) -> _Ru
     for name, point in (("governance", points.governance), ("subscription", points.subscription)):
         answer = answers[name] = point.evaluate(question)
         if not answer.allowed:
-            refusal = Refusal(code=answer.reason_code, reason=answer.reason, decision_id=answer.decision_id, point=name)
-            return _Ruling(answers=answers, refusal=refusal)
+            return _Ruling(answers=answers, refusal=_refusal(answer, point=name))
     obligations = {**answers["subscription"].obligations, **answers["governance"].obligations}
     refusal = _over_limit(tenant_id=submission.tenant_id, answer=answers["subscription"])
     return _Ruling(answers=answers, refusal=refusal, obligations=obligations)
+
+
+def _refusal(answer: Answer, *, point: str) -> Refusal:
+    return Refusal(code=answer.reason_code, reason=answer.reason, decision_id=answer.decision_id, point=point)
 
 
 def _over_limit(*, tenant_id: str, answer: Answer) -> Refusal | None:

@@ -1,0 +1,85 @@
+"""Admin pages of the evidence log: the exact bytes, and whether they still match their leaf. Only to be read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+
+from apps.core.admin.lists import SinceFilter
+from apps.core.admin.markup import badge, code, mono
+from apps.core.admin.pages import RecordAdmin, column
+from apps.evidence.models import Record
+from apps.evidence.queries import examine
+
+
+@admin.register(Record)
+class RecordPages(RecordAdmin[Record]):
+    """Evidence records, newest first. A job's records are found by its id."""
+
+    list_display = ("shown_id", "created_at", "shown_predicate", "of_tenant", "shown_subject", "number", "shown_state")
+    list_filter = (("tenant", AutocompleteSelectFilter), SinceFilter)
+    search_fields = ("subject_id",)
+    search_help_text = "A whole job id"
+    ordering = ("-record_id",)
+    heavy = ("payload", "salt", "leaf")
+    fieldsets = (
+        (
+            None,
+            {"fields": ("shown_id", "shown_predicate", "of_tenant", "region", "shown_subject", "fence", "created_at")},
+        ),
+        ("Proof", {"fields": ("verdict", "shown_leaf", "shown_salt", "number", "shown_state", "ref", "tries")}),
+        ("Statement, exactly as it was written", {"fields": ("shown_payload",)}),
+    )
+
+    def get_search_results(self, request: Any, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """Return the records of a job; its kind leads the index that finds them."""
+        found, distinct = super().get_search_results(request, queryset, search_term)
+        return (found.filter(kind="job") if search_term.strip() else found), distinct
+
+    @column("Record")
+    def shown_id(self, row: Record) -> Any:
+        """Return its id."""
+        return mono(row.record_id)
+
+    @column("States", label={"admission": "info", "outcome": "success", "refusal": "warning"})
+    def shown_predicate(self, row: Record) -> str:
+        """Return what it states."""
+        return row.predicate
+
+    @column("Tenant")
+    def of_tenant(self, row: Record) -> str:
+        """Return the tenant's id."""
+        return row.tenant_id
+
+    @column("Subject")
+    def shown_subject(self, row: Record) -> Any:
+        """Return what it is about."""
+        return mono(row.subject_id)
+
+    @column("State", label={"pending": "info", "emitted": "success"})
+    def shown_state(self, row: Record) -> str:
+        """Return how far it has come."""
+        return row.state
+
+    @column("Verdict")
+    def verdict(self, row: Record) -> Any:
+        """Recompute the leaf now, and say what was found."""
+        found = {each.record_id: each for each in examine(subject_id=row.subject_id)}[row.record_id]
+        return badge(found.finding, "success" if found.intact else "danger")
+
+    @column("Leaf")
+    def shown_leaf(self, row: Record) -> Any:
+        """Return the leaf in hexadecimal."""
+        return mono(bytes(row.leaf).hex())
+
+    @column("Salt")
+    def shown_salt(self, row: Record) -> Any:
+        """Return the salt in hexadecimal."""
+        return mono(bytes(row.salt).hex())
+
+    @column("Payload")
+    def shown_payload(self, row: Record) -> Any:
+        """Return the exact text; it is one line, and laying it out would make it another."""
+        return code(bytes(row.payload).decode("utf-8", "backslashreplace"))

@@ -1,0 +1,10 @@
+"""Every read of tenants that others may use."""
+
+from __future__ import annotations
+
+from apps.tenancy.models import Tenant
+
+
+def tenant_ids() -> frozenset[str]:
+    """Return every tenant's id, for people's configuration pages; under the app's role only the current tenant's."""
+    return frozenset(Tenant.objects.values_list("tenant_id", flat=True))

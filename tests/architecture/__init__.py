@@ -1,0 +1,1 @@
+"""What linters cannot hold: that the two ends of every wire are there."""

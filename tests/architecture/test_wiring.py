@@ -1,0 +1,65 @@
+"""The page that ties the house together names things that exist, and forgets none."""
+
+import importlib
+import pkgutil
+
+import pytest
+from django.utils.module_loading import import_string
+
+import apps
+from apps.jobs import events as job_events
+from apps.jobs import lifecycle
+from apps.jobs.types import REGISTRY
+from opsplatform import wiring
+
+# Told to the log, the stream and webhooks; nothing in the house reacts to it. Take a line out when something does.
+UNHEARD = {
+    "operations.job.submitted",
+    "operations.job.completed",
+    "operations.job.failed",
+    "operations.job.cancelled",
+    "operations.job.rejected",
+    "operations.job.retrying",
+}
+
+
+def published() -> set[str]:
+    """Return every event that an app says it publishes."""
+    found: set[str] = set()
+    for app in pkgutil.iter_modules(apps.__path__, "apps."):
+        if app.name != "apps.events" and importlib.util.find_spec(f"{app.name}.events"):
+            found |= set(importlib.import_module(f"{app.name}.events").ALL)
+    return found
+
+
+def test_there_are_events() -> None:
+    assert "operations.job.completed" in published()
+
+
+def test_every_event_is_heard_or_listed_as_unheard() -> None:
+    assert published() == set(wiring.REACTIONS) | UNHEARD
+
+
+def test_no_event_is_both() -> None:
+    assert not set(wiring.REACTIONS) & UNHEARD
+
+
+@pytest.mark.parametrize(
+    "path", sorted({path for paths in wiring.REACTIONS.values() for path in paths} | {"os.path.join"})
+)
+def test_every_reaction_can_be_imported(path: str) -> None:
+    assert callable(import_string(path))
+
+
+@pytest.mark.parametrize("name", wiring.JOB_TYPES)
+def test_every_built_in_module_holds_job_types(name: str) -> None:
+    module = importlib.import_module(name)
+    assert [job_type for job_type in REGISTRY if job_type.handler.__module__ == module.__name__]
+
+
+def test_every_job_event_that_a_state_tells_is_published() -> None:
+    assert set(job_events.OF_STATE.values()) | {job_events.SUBMITTED} == set(job_events.ALL)
+
+
+def test_every_outcome_tells_an_event() -> None:
+    assert set(job_events.OF_STATE) >= lifecycle.OUTCOMES

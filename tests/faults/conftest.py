@@ -1,0 +1,35 @@
+"""A plane that is well before a test hurts it and well again after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from opsplatform.plane import Plane
+from tests.support.client import Truth, wait_for
+from tests.support.invariants import broken
+
+PROCESSES = {"web", "scheduler", "worker-default", "worker-batch", "worker-control", "relay", "beat", "flower"}
+
+WORKING = """
+SELECT DISTINCT environment FROM processes
+ WHERE role = 'worker' AND state = 'live' AND environment IS NOT NULL AND lease_until > clock_timestamp() + interval '8 s'
+"""
+
+
+def well(plane: Plane, truth: Truth) -> bool:
+    """Say whether every process runs and both environments have a worker with a fresh lease."""
+    running = {name for name, process in plane.processes().items() if process["pid"] is not None}
+    return running >= PROCESSES and len(truth.rows(WORKING)) == 2
+
+
+@pytest.fixture(autouse=True)
+def healthy(plane: Plane, truth: Truth) -> Iterator[None]:
+    """Begin with a plane that is well; afterwards no promise may be broken."""
+    wait_for(lambda: well(plane, truth), what="a plane that is well")
+    yield
+    wait_for(lambda: well(plane, truth), what="a plane that is well again")
+    wait_for(lambda: not broken(truth), what="all work over and every invariant held", within_s=60)
+    assert broken(truth) == []
+

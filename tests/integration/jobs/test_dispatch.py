@@ -1,0 +1,229 @@
+"""Dispatch: a waiting job gets a slot and a fence, once; what is due is released; what waits is found in its order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from apps.jobs import queries
+from apps.jobs.lifecycle import Ending, Priority, State
+from apps.jobs.operations import recover
+from apps.jobs.operations.dispatch import dispatch, release_due
+from apps.jobs.retry import Retry
+from apps.jobs.scheduling import Holding, Pool, Waiting
+from tests.integration.conftest import Look
+from tests.support.work import admitted, claimed, dispatched, finish, only, submitted, worker
+
+Control = Callable[[], AbstractContextManager[None]]
+Change = Callable[..., int]
+
+
+def job(look: Look, job_id: UUID) -> dict[str, Any]:
+    return dict(only(look("SELECT * FROM jobs WHERE job_id = %s", job_id)))
+
+
+class TestDispatching:
+    """A fence is given once, and only to a job that is queued."""
+
+    def test_gives_a_slot_and_the_first_fence(self, look: Look, control: Control) -> None:
+        job_id = admitted("ops.sleep", params={"seconds": 1}, timeout_s=9)
+        with control():
+            made = only([each._asdict() for each in dispatch([job_id])])
+        assert made == {"job_id": job_id, "fence": 1, "type": "ops.sleep", "timeout_s": 9}
+        row = job(look, job_id)
+        assert (row["status"], row["fence"], row["worker_id"], row["started_at"]) == ("dispatched", 1, None, None)
+        assert row["dispatched_at"] is not None
+
+    def test_of_the_same_job_twice_gives_one_fence(self, look: Look, control: Control) -> None:
+        job_id = admitted()
+        with control():
+            assert len(dispatch([job_id, job_id])) == 2, "asked for twice, told twice, of one fence"
+            assert dispatch([job_id]) == []
+        assert job(look, job_id)["fence"] == 1
+
+    def test_keeps_the_order_asked_for(self, control: Control) -> None:
+        ids = [admitted() for _ in range(4)]
+        asked = [ids[2], ids[0], ids[3], ids[1]]
+        with control():
+            assert [each.job_id for each in dispatch(asked)] == asked
+
+    def test_leaves_out_what_is_not_queued_any_more(self, look: Look, control: Control, change: Change) -> None:
+        queued, running, cancelled = admitted(), admitted(), admitted()
+        later = admitted(run_at=datetime.now(tz=UTC) + timedelta(hours=1))
+        refused = submitted("kpi.refresh").job_id
+        change("UPDATE jobs SET cancel_requested_at = now() WHERE job_id = %s", cancelled)
+        with control():
+            claimed(running, worker_id=worker())
+            made = dispatch([running, cancelled, later, refused, queued, UUID(int=1)])
+        assert [each.job_id for each in made] == [queued]
+        assert [job(look, each)["fence"] for each in (running, cancelled, later, refused)] == [1, 0, 0, 0]
+
+    def test_of_nothing_asks_nothing(self, control: Control) -> None:
+        with control():
+            assert dispatch([]) == []
+
+    def test_after_a_recall_gives_the_next_fence(self, look: Look, control: Control) -> None:
+        job_id = admitted()
+        with control():
+            first = dispatched(job_id)
+            recover.unpublished([(job_id, first.fence)], retry_of=lambda _: Retry())
+            assert dispatched(job_id).fence == 2
+
+    def test_is_not_for_the_tenants_role_across_tenants(self, look: Look) -> None:
+        job_id = admitted()
+        assert dispatch([job_id]) == [], "outside a context the app sees no job, so it can give no slot"
+        assert job(look, job_id)["status"] == "queued"
+
+
+class TestReleasing:
+    """What is due is queued, and nothing earlier."""
+
+    def test_queues_a_scheduled_job_once_its_time_has_come(self, look: Look, control: Control, change: Change) -> None:
+        job_id = admitted(run_at=datetime.now(tz=UTC) + timedelta(hours=1))
+        with control():
+            assert release_due(limit=10) == 0
+        change("UPDATE jobs SET due_at = now() WHERE job_id = %s", job_id)
+        with control():
+            assert release_due(limit=10) == 1
+            assert release_due(limit=10) == 0
+        row = job(look, job_id)
+        assert (row["status"], row["due_at"]) == ("queued", None)
+        assert row["queued_at"] is not None
+
+    def test_queues_a_failed_attempts_retry_after_its_pause(self, look: Look, control: Control, change: Change) -> None:
+        job_id = admitted()
+        with control():
+            finish(claimed(job_id, worker_id=worker()), Ending.FAILED, retry=Retry(initial_s=60))
+            assert release_due(limit=10) == 0
+        change("UPDATE jobs SET due_at = now() WHERE job_id = %s", job_id)
+        with control():
+            assert release_due(limit=10) == 1
+        assert job(look, job_id)["status"] == "queued"
+
+    def test_takes_the_longest_due_first_and_no_more_than_asked(self, look: Look, control: Control, change: Change) -> None:
+        soon = datetime.now(tz=UTC) + timedelta(hours=1)
+        ids = [admitted(run_at=soon) for _ in range(3)]
+        for n, job_id in enumerate(ids):
+            change("UPDATE jobs SET due_at = now() - make_interval(secs => %s) WHERE job_id = %s", n, job_id)
+        with control():
+            assert release_due(limit=2) == 2
+        assert [job(look, job_id)["status"] for job_id in ids] == ["scheduled", "queued", "queued"]
+
+    def test_leaves_every_other_state_alone(self, look: Look, control: Control, change: Change) -> None:
+        job_id = admitted()
+        change("UPDATE jobs SET due_at = now() - interval '1 day' WHERE job_id = %s", job_id)
+        for state in set(State) - {State.SCHEDULED, State.RETRYING}:
+            over = state in {"succeeded", "failed", "cancelled", "timed_out", "rejected", "pending_audit"}
+            outcome = None if not over else "failed" if state is State.PENDING_AUDIT else state.value
+            change(
+                "UPDATE jobs SET status = %s, outcome = %s::text, worker_id = job_id,"
+                " finished_at = CASE WHEN %s::text IS NOT NULL THEN now() END,"
+                " evidence_id = CASE WHEN %s::text IS NOT NULL THEN job_id END WHERE job_id = %s",
+                state.value,
+                outcome,
+                outcome,
+                outcome,
+                job_id,
+            )
+            with control():
+                assert release_due(limit=10) == 0, state
+            assert job(look, job_id)["status"] == state
+
+
+class TestWhatTheSchedulerSees:
+    """The waiting in each tenant's own order, the held slots, and how much each pool may hold."""
+
+    def test_every_tenants_first_jobs_by_priority_and_then_by_age(self, control: Control) -> None:
+        low = admitted(priority=Priority.LOW, concurrency_key="k")
+        first, second = admitted(), admitted("ops.sleep", params={"seconds": 1})
+        urgent = admitted(priority=Priority.CRITICAL)
+        other = admitted(tenant="globex", priority=Priority.BULK)
+        admitted(environment="batch")
+        admitted(run_at=datetime.now(tz=UTC) + timedelta(hours=1))
+        with control():
+            waiting = queries.next_waiting(environment="default", per_tenant=10)
+            assert [each.job_id for each in queries.next_waiting(environment="default", per_tenant=2)] == [urgent, first, other]
+        assert waiting == [
+            Waiting(urgent, "acme", "ops.noop", None),
+            Waiting(first, "acme", "ops.noop", None),
+            Waiting(second, "acme", "ops.sleep", None),
+            Waiting(low, "acme", "ops.noop", "k"),
+            Waiting(other, "globex", "ops.noop", None),
+        ]
+
+    def test_a_job_that_came_back_keeps_its_place(self, control: Control) -> None:
+        first, second = admitted(), admitted()
+        with control():
+            made = dispatched(first)
+            recover.unpublished([(first, made.fence)], retry_of=lambda _: Retry())
+            waiting = queries.next_waiting(environment="default", per_tenant=10)
+        assert [each.job_id for each in waiting] == [first, second]
+
+    def test_no_tenant_waits_nothing_is_found(self, control: Control) -> None:
+        with control():
+            assert queries.next_waiting(environment="default", per_tenant=10) == []
+
+    def test_a_job_that_nothing_holds_back_is_seen_behind_any_number_that_wait_for_a_key(self, control: Control) -> None:
+        """Else an environment idles behind one key, which invariant 5 forbids."""
+        held = admitted(concurrency_key="table")
+        for _ in range(12):
+            admitted(concurrency_key="table")
+        free = admitted()
+        with control():
+            dispatched(held)
+            waiting = queries.next_waiting(environment="default", per_tenant=4)
+        assert free in {each.job_id for each in waiting}
+
+    def test_slots_are_held_from_dispatch_to_the_fences_end_and_no_longer(self, control: Control) -> None:
+        one, two, three = admitted(concurrency_key="k"), admitted(tenant="globex", environment="batch"), admitted()
+        with control():
+            assert queries.holding() == []
+            dispatched(one)
+            run = claimed(two, worker_id=worker())
+            assert sorted(queries.holding()) == [
+                Holding("batch", "globex", "ops.noop", None),
+                Holding("default", "acme", "ops.noop", "k"),
+            ]
+            finish(run)
+            assert queries.holding() == [Holding("default", "acme", "ops.noop", "k")]
+        assert three
+
+    @pytest.mark.parametrize(
+        ("workers", "capacity"), [([], 0), ([1], 2), ([2, 1], 4), ([4], 5), ([100], 5)], ids=lambda each: str(each)
+    )
+    def test_a_pool_holds_what_its_live_workers_can_start_and_one_more_but_never_more_than_its_slots(
+        self, control: Control, workers: list[int], capacity: int
+    ) -> None:
+        with control():
+            for each in workers:
+                worker(capacity=each)
+            found = {pool.name: pool for pool in queries.pools()}
+        assert found["default"] == Pool(name="default", capacity=capacity, reserved_slots=1)
+        assert found["batch"].capacity == 0
+
+    @pytest.mark.parametrize(
+        "dying", ["state = 'gone'", "state = 'draining'", "lease_until = clock_timestamp() - interval '1 ms'", "role = 'web'"]
+    )
+    def test_a_worker_that_is_none_any_more_adds_nothing(self, control: Control, change: Change, dying: str) -> None:
+        with control():
+            worker(capacity=3)
+        change(f"UPDATE processes SET {dying}")
+        with control():
+            assert {pool.capacity for pool in queries.pools()} == {0}
+
+    def test_a_paused_pool_takes_no_work_until_its_pause_is_over(self, control: Control, change: Change) -> None:
+        change("UPDATE environments SET paused_until = now() + interval '1 hour' WHERE name = 'batch'")
+        with control():
+            assert [pool.name for pool in queries.pools()] == ["default"]
+        change("UPDATE environments SET paused_until = now() - interval '1 second' WHERE name = 'batch'")
+        with control():
+            assert [pool.name for pool in queries.pools()] == ["batch", "default"]
+
+    def test_a_pools_queue_is_told(self, control: Control) -> None:
+        with control():
+            assert queries.queue_of("batch") == "ops.batch"

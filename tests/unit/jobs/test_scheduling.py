@@ -1,0 +1,258 @@
+"""Who runs next: shares, limits and order, by example and by properties that hold for every plane one can draw."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apps.jobs.scheduling import Holding, Pool, TenantShare, TypeLimits, Waiting, choose
+
+TENANTS = ("acme", "globex", "initech", "sandbox")
+TYPES = ("kpi", "sql", "noop")
+KEYS = (None, None, "one", "two")
+
+
+def jobs(tenant: str, count: int, *, type: str = "noop", key: str | None = None, first: int = 1) -> list[Waiting]:  # noqa: A002
+    """Return `count` waiting jobs of `tenant`, numbered in its own order."""
+    base = (TENANTS.index(tenant) + 1) * 1_000_000
+    return [Waiting(UUID(int=base + n), tenant, type, key) for n in range(first, first + count)]
+
+
+def held(tenant: str, count: int, *, pool: str = "default", type: str = "noop", key: str | None = None) -> list[Holding]:  # noqa: A002
+    return [Holding(pool, tenant, type, key)] * count
+
+
+def share(weight: int = 100, max_running: int = 1000) -> TenantShare:
+    return TenantShare(weight=weight, max_running=max_running)
+
+
+def picked(
+    waiting: Sequence[Waiting],
+    *,
+    capacity: int,
+    reserved: int = 0,
+    holding: Sequence[Holding] = (),
+    shares: dict[str, TenantShare] | None = None,
+    limits: dict[str, TypeLimits] | None = None,
+) -> list[Waiting]:
+    return choose(
+        pool=Pool(name="default", capacity=capacity, reserved_slots=reserved),
+        waiting=waiting,
+        holding=holding,
+        shares={name: share() for name in TENANTS} if shares is None else shares,
+        limits=limits or {},
+    )
+
+
+def tenants(chosen: Sequence[Waiting]) -> list[str]:
+    return [job.tenant_id for job in chosen]
+
+
+def test_a_tenants_jobs_run_in_its_own_order() -> None:
+    waiting = jobs("acme", 5)
+    assert picked(waiting, capacity=3) == waiting[:3]
+
+
+def test_a_full_pool_takes_nothing_and_slots_of_another_pool_do_not_fill_it() -> None:
+    waiting = jobs("acme", 2)
+    assert picked(waiting, capacity=2, holding=held("globex", 2)) == []
+    assert picked(waiting, capacity=2, holding=held("globex", 2, pool="batch")) == waiting
+
+
+def test_equal_tenants_take_turns_however_long_one_queue_is() -> None:
+    chosen = picked([*jobs("acme", 1000), *jobs("globex", 2)], capacity=6)
+    assert tenants(chosen) == ["acme", "globex", "acme", "globex", "acme", "acme"]
+
+
+def test_who_holds_nothing_comes_before_who_holds_much() -> None:
+    chosen = picked([*jobs("acme", 5), *jobs("globex", 5)], capacity=5, holding=held("acme", 3))
+    assert tenants(chosen) == ["globex", "globex"]
+
+
+def test_slots_held_in_another_pool_count_against_a_tenants_share() -> None:
+    chosen = picked([*jobs("acme", 5), *jobs("globex", 5)], capacity=2, holding=held("acme", 3, pool="batch"))
+    assert tenants(chosen) == ["globex", "globex"]
+
+
+def test_a_weight_three_times_as_large_gets_three_slots_for_one() -> None:
+    shares = {"acme": share(weight=300), "globex": share(weight=100)}
+    chosen = picked([*jobs("acme", 100), *jobs("globex", 100)], capacity=40, shares=shares)
+    assert Counter(tenants(chosen)) == {"acme": 30, "globex": 10}
+
+
+def test_a_weight_of_zero_is_served_all_the_same() -> None:
+    assert len(picked(jobs("acme", 2), capacity=5, shares={"acme": share(weight=0)})) == 2
+
+
+def test_a_tenant_never_holds_more_than_its_plan_allows_counting_every_pool() -> None:
+    shares = {"acme": share(max_running=4)}
+    assert len(picked(jobs("acme", 9), capacity=9, shares=shares, holding=held("acme", 1, pool="batch"))) == 3
+    assert picked(jobs("acme", 9), capacity=9, shares=shares, holding=held("acme", 4, pool="batch")) == []
+
+
+def test_a_tenant_without_a_share_holds_nothing() -> None:
+    assert picked(jobs("acme", 3), capacity=9, shares={}) == []
+
+
+def test_a_reserved_slot_is_kept_from_who_holds_one_and_given_to_who_holds_none() -> None:
+    assert tenants(picked(jobs("acme", 9), capacity=4, reserved=1)) == ["acme"] * 3
+    chosen = picked([*jobs("acme", 9), *jobs("globex", 1)], capacity=4, reserved=1, holding=held("acme", 3))
+    assert tenants(chosen) == ["globex"]
+
+
+def test_the_only_slot_of_a_pool_is_not_lost_to_its_reserve() -> None:
+    assert tenants(picked(jobs("acme", 9), capacity=1, reserved=1)) == ["acme"]
+
+
+def test_of_a_concurrency_key_one_runs_at_a_time_and_the_next_job_passes_it() -> None:
+    keyed, free = jobs("acme", 2, key="table"), jobs("acme", 1, first=3)
+    assert picked([*keyed, *free], capacity=9) == [keyed[0], free[0]]
+    assert picked([*keyed, *free], capacity=9, holding=held("acme", 1, pool="batch", key="table")) == free
+
+
+def test_the_same_key_of_another_tenant_is_another_key() -> None:
+    assert len(picked(jobs("acme", 1, key="table"), capacity=9, holding=held("globex", 1, key="table"))) == 1
+
+
+def test_a_types_limit_holds_across_tenants_and_pools_and_lets_other_types_pass() -> None:
+    limits = {"kpi": TypeLimits(running=2)}
+    waiting = [*jobs("acme", 2, type="kpi"), *jobs("acme", 1, first=3), *jobs("globex", 2, type="kpi")]
+    chosen = picked(waiting, capacity=9, limits=limits, holding=held("sandbox", 1, pool="batch", type="kpi"))
+    assert Counter(job.type for job in chosen) == {"kpi": 1, "noop": 1}
+
+
+def test_a_types_limit_for_one_tenant_leaves_the_other_tenants_alone() -> None:
+    limits = {"kpi": TypeLimits(running_per_tenant=1)}
+    chosen = picked([*jobs("acme", 3, type="kpi"), *jobs("globex", 3, type="kpi")], capacity=9, limits=limits)
+    assert Counter(tenants(chosen)) == {"acme": 1, "globex": 1}
+
+
+class Drawn(NamedTuple):
+    """A plane at an instant, and what was chosen in it."""
+
+    pool: Pool
+    waiting: list[Waiting]
+    holding: list[Holding]
+    shares: dict[str, TenantShare]
+    limits: dict[str, TypeLimits]
+    chosen: list[Waiting]
+
+    def after(self) -> list[Holding]:
+        """Return every slot held once the chosen ones hold theirs."""
+        return self.holding + [Holding(self.pool.name, job.tenant_id, job.type, job.concurrency_key) for job in self.chosen]
+
+
+@st.composite
+def planes(draw: st.DrawFn) -> Drawn:
+    some_tenant, some_type, some_key = st.sampled_from(TENANTS), st.sampled_from(TYPES), st.sampled_from(KEYS)
+    facts = draw(st.lists(st.tuples(some_tenant, some_type, some_key), max_size=30))
+    waiting = [Waiting(UUID(int=n), *each) for n, each in enumerate(facts, 1)]
+    where = st.sampled_from(("default", "default", "batch"))
+    holding = [Holding(*each) for each in draw(st.lists(st.tuples(where, some_tenant, some_type, some_key), max_size=8))]
+    a_share = st.builds(TenantShare, weight=st.integers(0, 5), max_running=st.integers(0, 6))
+    shares = draw(st.dictionaries(some_tenant, a_share))
+    a_limit = st.none() | st.integers(1, 4)
+    limits = draw(st.dictionaries(some_type, st.builds(TypeLimits, running=a_limit, running_per_tenant=a_limit)))
+    pool = Pool(name="default", capacity=draw(st.integers(0, 12)), reserved_slots=draw(st.integers(0, 3)))
+    chosen = choose(pool=pool, waiting=waiting, holding=holding, shares=shares, limits=limits)
+    return Drawn(pool, waiting, holding, shares, limits, chosen)
+
+
+def max_running(plane: Drawn, tenant: str) -> int:
+    return plane.shares[tenant].max_running if tenant in plane.shares else 0
+
+
+def barred(job: Waiting, plane: Drawn) -> bool:
+    """Say whether the job's own type or key leaves it no room, with every slot counted."""
+    after, limits = plane.after(), plane.limits.get(job.type, TypeLimits())
+    of_type = [each for each in after if each.type == job.type]
+    of_tenant = [each for each in of_type if each.tenant_id == job.tenant_id]
+    same_key = [each for each in after if (each.tenant_id, each.concurrency_key) == (job.tenant_id, job.concurrency_key)]
+    return (
+        (limits.running is not None and len(of_type) >= limits.running)
+        or (limits.running_per_tenant is not None and len(of_tenant) >= limits.running_per_tenant)
+        or (job.concurrency_key is not None and bool(same_key))
+    )
+
+
+@given(planes())
+def test_a_pool_never_holds_more_than_its_capacity(plane: Drawn) -> None:
+    before = sum(each.environment == "default" for each in plane.holding)
+    assert before + len(plane.chosen) <= max(plane.pool.capacity, before)
+
+
+@given(planes())
+def test_what_is_chosen_was_waiting_and_is_chosen_once(plane: Drawn) -> None:
+    assert set(plane.chosen) <= set(plane.waiting)
+    assert len(set(plane.chosen)) == len(plane.chosen)
+
+
+@given(planes())
+def test_no_tenant_gets_more_than_its_plan_allows(plane: Drawn) -> None:
+    after = Counter(each.tenant_id for each in plane.after())
+    assert all(after[job.tenant_id] <= max_running(plane, job.tenant_id) for job in plane.chosen)
+
+
+@given(planes())
+def test_no_limit_of_a_type_is_passed(plane: Drawn) -> None:
+    of_type = Counter(each.type for each in plane.after())
+    of_both = Counter((each.type, each.tenant_id) for each in plane.after())
+    for job in plane.chosen:
+        limits = plane.limits.get(job.type, TypeLimits())
+        assert limits.running is None or of_type[job.type] <= limits.running
+        assert limits.running_per_tenant is None or of_both[job.type, job.tenant_id] <= limits.running_per_tenant
+
+
+@given(planes())
+def test_no_concurrency_key_runs_twice(plane: Drawn) -> None:
+    after = Counter((each.tenant_id, each.concurrency_key) for each in plane.after())
+    keyed = [job for job in plane.chosen if job.concurrency_key is not None]
+    assert all(after[job.tenant_id, job.concurrency_key] == 1 for job in keyed)
+
+
+@given(planes())
+def test_a_reserved_slot_never_goes_to_a_tenant_that_holds_one(plane: Drawn) -> None:
+    in_pool = Counter(each.tenant_id for each in plane.holding if each.environment == "default")
+    for job in plane.chosen:
+        free = plane.pool.capacity - in_pool.total()
+        assert free > plane.pool.reserved_slots or in_pool[job.tenant_id] == 0
+        in_pool[job.tenant_id] += 1
+
+
+@given(planes())
+def test_a_job_is_passed_by_a_later_one_of_its_tenant_only_when_its_type_or_key_is_full(plane: Drawn) -> None:
+    for tenant in TENANTS:
+        own = [job for job in plane.waiting if job.tenant_id == tenant]
+        chosen = [job for job in plane.chosen if job.tenant_id == tenant]
+        assert chosen == [job for job in own if job in set(chosen)]
+        passed = own[: own.index(chosen[-1])] if chosen else []
+        assert all(barred(job, plane) for job in passed if job not in chosen)
+
+
+@settings(max_examples=300)
+@given(planes())
+def test_no_slot_stays_idle_while_a_job_waits_that_no_limit_holds_back(plane: Drawn) -> None:
+    after = plane.after()
+    in_pool = Counter(each.tenant_id for each in after if each.environment == "default")
+    everywhere = Counter(each.tenant_id for each in after)
+    free = plane.pool.capacity - in_pool.total()
+    for job in set(plane.waiting) - set(plane.chosen):
+        reserved = in_pool[job.tenant_id] > 0 and free <= plane.pool.reserved_slots
+        full = everywhere[job.tenant_id] >= max_running(plane, job.tenant_id)
+        assert free <= 0 or full or reserved or barred(job, plane)
+
+
+@given(st.dictionaries(st.sampled_from(TENANTS), st.integers(1, 300), min_size=2), st.integers(0, 60))
+def test_no_tenant_is_a_whole_slot_ahead_of_its_share_beside_one_that_waits(weights: dict[str, int], capacity: int) -> None:
+    waiting = [job for name in weights for job in jobs(name, 100)]
+    chosen = picked(waiting, capacity=capacity, shares={name: share(weight=weight) for name, weight in weights.items()})
+    got = Counter(tenants(chosen))
+    assert len(chosen) == capacity
+    for one in weights:
+        for other in weights:
+            assert got[one] * weights[other] <= (got[other] + 1) * weights[one]

@@ -1,0 +1,116 @@
+"""The repairs of Celery and kombu: each does what its reason says, and each is looked at again when upstream changes."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+from importlib import import_module
+
+import kombu
+import pytest
+from celery import Celery
+from celery.fixups.django import DjangoWorkerFixup
+from django.db import connection
+from kombu.transport.redis import Channel
+from redis.exceptions import ConnectionError as BrokerGoneError
+
+from opsplatform import embedded
+from workers import celery_patches
+
+# What upstream looked like when it was repaired: module, class, function and the SHA-256 of its source.
+LOOKED_AT = [
+    (
+        "kombu.transport.redis",
+        "Channel",
+        "_connparams",
+        "e9a4295085a8fb905b44e81a935003affdc9e74298b779df4877ba575fbba196",
+    ),
+    (
+        "celery.fixups.django",
+        "DjangoWorkerFixup",
+        "close_database",
+        "886a5f0b2c37f5bac382d32a7ed5b4e29ff8c4a7e8502478614030a811ba3674",
+    ),
+    (
+        "celery.fixups.django",
+        "DjangoWorkerFixup",
+        "_close_database",
+        "38c5a1bca1e2880508bbfa43b672756b0a729d808eb8b34773621c63999d53a8",
+    ),
+]
+
+
+@pytest.fixture
+def repaired() -> None:
+    celery_patches.install()
+
+
+def upstream_source(module: str, owner: str, name: str) -> str:
+    """Return a method's source as upstream ships it, whether or not our repair stands in its place by now."""
+    text = inspect.getsource(import_module(module))
+    (found,) = (
+        function
+        for kind in ast.walk(ast.parse(text))
+        if isinstance(kind, ast.ClassDef) and kind.name == owner
+        for function in kind.body
+        if isinstance(function, ast.FunctionDef) and function.name == name
+    )
+    return "".join(text.splitlines(keepends=True)[found.lineno - 1 : found.end_lineno])
+
+
+@pytest.mark.parametrize(("module", "owner", "name", "digest"), LOOKED_AT, ids=lambda value: value if len(value) < 60 else "")
+def test_upstream_is_what_it_was_when_it_was_repaired(module: str, owner: str, name: str, digest: str) -> None:
+    found = hashlib.sha256(upstream_source(module, owner, name).encode()).hexdigest()
+    assert found == digest, (
+        f"{module}.{owner}.{name} has changed upstream. Look whether its repair in workers/celery_patches.py can go: "
+        f"if not, see that it still fits and write the new digest here: {found}"
+    )
+
+
+def test_laying_the_repairs_twice_changes_nothing(repaired: None) -> None:
+    celery_patches.install()
+    assert Channel._connparams is celery_patches.connparams
+    assert DjangoWorkerFixup.close_database is celery_patches.close_database
+    assert celery_patches._connparams is not celery_patches.connparams
+
+
+def test_a_closed_channel_is_a_lost_connection_and_not_a_defect_of_python(
+    repaired: None, services: embedded.Services
+) -> None:
+    link = kombu.Connection(services.broker_url)
+    channel = link.channel()
+    link.close()
+    assert channel.connection is None, "the repair is for what kombu leaves behind; perhaps it leaves it no more"
+    with pytest.raises(BrokerGoneError, match="closed"):
+        channel._connparams()
+
+
+def test_an_open_channel_is_told_its_parameters_as_before(repaired: None, services: embedded.Services) -> None:
+    with kombu.Connection(services.broker_url) as link:
+        assert link.channel()._connparams()["port"] == link.port
+
+
+def test_a_database_connection_that_can_be_used_is_kept_between_tasks(db: None, repaired: None) -> None:
+    fixup = DjangoWorkerFixup(Celery("nobody", set_as_current=False))
+    before = backend()
+    fixup.close_database()
+    fixup.close_database()
+    assert backend() == before
+
+
+def test_a_database_connection_that_died_is_replaced_between_tasks(db: None, repaired: None) -> None:
+    fixup = DjangoWorkerFixup(Celery("nobody", set_as_current=False))
+    before = backend()
+    connection.connection.close()
+    connection.errors_occurred = True  # what Django notes once a statement has failed
+    fixup.close_database()
+    assert backend() != before
+
+
+def backend() -> int:
+    """Return the process id of the PostgreSQL session that answers."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+    return int(pid)
