@@ -1,1 +1,1 @@
-"""Composition root: settings, routes, the Celery app, wiring, and the embedded services. May import everything below it."""
+"""Composition root: settings, routes, the Celery app, wiring, embedded services. May import everything below it."""

@@ -6,7 +6,7 @@ Beat's schedules are written by django-celery-beat's own models, which tell the 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
@@ -27,12 +27,17 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from apps.core.admin.fields import RowForm
 from apps.core.admin.pages import Page, RecordAdmin, column
 
+if TYPE_CHECKING:
+    PeoplePage = DjangoUserAdmin[User]
+else:
+    PeoplePage = DjangoUserAdmin
+
 for ours in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
     admin.site.unregister(ours)
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, Page[User]):  # type: ignore[misc]  # Django's and unfold's pages agree at run time
+class UserAdmin(PeoplePage, Page[User]):
     """People who sign in. A superuser does everything; staff see and do what their groups say."""
 
     form = UserChangeForm
@@ -43,7 +48,7 @@ class UserAdmin(DjangoUserAdmin, Page[User]):  # type: ignore[misc]  # Django's 
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, Page[Group]):  # type: ignore[misc]  # as above
+class GroupAdmin(DjangoGroupAdmin, Page[Group]):
     """Groups of people, and what they may see and do."""
 
 
@@ -80,8 +85,8 @@ class PeriodicTaskForm(RowForm[Any]):
     class Meta:
         model = PeriodicTask
         fields = (
-            "name", "task", "enabled", "description", "interval", "crontab", "solar", "clocked", "start_time", "one_off",
-            "args", "kwargs", "queue", "expires", "expire_seconds",
+            "name", "task", "enabled", "description", "interval", "crontab", "solar", "clocked", "start_time",
+            "one_off", "args", "kwargs", "queue", "expires", "expire_seconds",
         )  # fmt: skip
 
     def clean_task(self) -> str:

@@ -21,12 +21,12 @@ os.environ.setdefault("OPS_DATABASE_ROLE", "control")
 if not apps.ready:  # the `celery` command came here first; `manage.py` has done this already
     django.setup()
 
-from django.conf import settings  # noqa: E402
+from django.conf import settings
 
-from apps.jobs.types import REGISTRY, JobType  # noqa: E402
-from opsplatform import logging  # noqa: E402
-from workers import celery_patches, execute, ticks, worker  # noqa: E402
-from workers.heart import Heart  # noqa: E402
+from apps.jobs.types import REGISTRY, JobType
+from opsplatform import logging
+from workers import celery_patches, execute, ticks, worker
+from workers.heart import Heart
 
 CONTROL_QUEUE = "ops.control"
 TICK_EVERY_S = 15

@@ -37,7 +37,6 @@ BEAT = (
 )
 
 GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    # (role, rights, tables)
     ("ops_app", "SELECT", (*CONFIGURATION, *TENANT_OWNED, "processes", "django_migrations")),
     ("ops_app", "INSERT", ("jobs", "decisions", "events", "evidence_records", "attempts", "processes")),
     ("ops_app", "UPDATE", ("jobs", "processes")),

@@ -68,5 +68,9 @@ def lay(*, local: bool, storage_url: str) -> None:
         )
         Subscription.objects.get_or_create(tenant_id=tenant_id, defaults={"plan_id": plan_id})
     governance.publish_contract(
-        name="kpi.seattle-rain", version=1, job_types=["kpi.refresh"], document=SEATTLE_RAIN, obligations={"retention_days": 365}
+        name="kpi.seattle-rain",
+        version=1,
+        job_types=["kpi.refresh"],
+        document=SEATTLE_RAIN,
+        obligations={"retention_days": 365},
     )

@@ -6,6 +6,7 @@ rows are committed, as in life, and swept away behind it. The plane is `make up`
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -28,6 +29,8 @@ from opsplatform.plane import Plane
 from opsplatform.settings.environment import DatabaseRole, database_parameters
 from tests.environment import HOME
 from tests.support.client import Caller, Truth
+
+logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a request would drown what a failed test has to say
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SWEPT = (

@@ -85,7 +85,7 @@ class AttemptLine:
         self.artifacts[artifact.name] = artifact
 
     def should_stop(self) -> StopReason | None:
-        """Return why the attempt should stop. One that heard nothing for a lease's length takes itself for fenced off."""
+        """Return why the attempt should stop. One that hears nothing for a lease's length is fenced off."""
         if self._stop is None and time.monotonic() - self._heard_at > LEASE_S:
             self._stop = StopReason.FENCED
         return self._stop

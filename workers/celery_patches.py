@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as BrokerGoneError
 _connparams = kombu.transport.redis.Channel._connparams
 
 
-def connparams(self: Any, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's signature
+def connparams(self: Any, asynchronous: bool = False) -> Any:
     """Return the channel's connection parameters; a closed channel is a lost connection, not an AttributeError.
 
     Without this a worker exits with code 1 when the broker goes away while a message is unacknowledged: closing its

@@ -8,9 +8,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import replace
 from types import FrameType
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -152,15 +151,15 @@ def _settle(
     if not written:
         log.warning("finished_late", ending=decided.ending)
         return "late"
-    _tell(claimed, decided=decided, clock=clock)
+    _tell(claimed, decided=decided)
     return str(decided.target)
 
 
 def _report(line: AttemptLine, *, failure: Failure | None) -> Report:
     """Return what the attempt leaves behind."""
-    common = {"result": line.result(), "log_lines": line.lines, "log_digest": line.digest}
+    kept = Report(result=line.result(), log_lines=line.lines, log_digest=line.digest)
     if failure is None:
-        return Report(**common)
+        return kept
     error = {
         "class": failure.error_class,
         "code": failure.code,
@@ -168,8 +167,8 @@ def _report(line: AttemptLine, *, failure: Failure | None) -> Report:
         "fingerprint": failure.fingerprint,
         "location": failure.location,
     }
-    return Report(
-        **common,
+    return replace(
+        kept,
         error=error,
         reason_code=failure.code,
         permanent=failure.kind is FailureKind.FAILED,
@@ -195,10 +194,17 @@ def _held(claimed: Claimed) -> Held:
     )
 
 
-def _tell(claimed: Claimed, *, decided: End, clock: DatabaseClock) -> None:
+def _tell(claimed: Claimed, *, decided: End) -> None:
     """Log and count what came of the attempt."""
     seconds = (decided.at - claimed.claimed_at).total_seconds()
-    log.info("attempt_ended", type=claimed.type, attempt=claimed.attempt, ending=decided.ending, move=decided.move, seconds=round(seconds, 3))
+    log.info(
+        "attempt_ended",
+        type=claimed.type,
+        attempt=claimed.attempt,
+        ending=decided.ending,
+        move=decided.move,
+        seconds=round(seconds, 3),
+    )
     metrics.job_entered(tenant_id=claimed.tenant_id, job_type=claimed.type, status=str(decided.target))
     if decided.move is not Move.RETRY:
         metrics.job_ran(seconds=seconds, job_type=claimed.type, outcome=str(decided.target))

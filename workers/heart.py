@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -18,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 
 class Heart:
-    """Registers a process, renews its lease every 5 s, and says goodbye. `on_fenced` is called if the lease was lost."""
+    """Registers a process, renews its lease every 5 s, says goodbye. `on_fenced` is called if the lease was lost."""
 
     def __init__(
         self,
@@ -32,7 +33,7 @@ class Heart:
     ) -> None:
         self.process_id: UUID = uuid7()
         self.state = "live"
-        self._facts = registration(
+        self._facts: dict[str, Any] = registration(
             process_id=self.process_id,
             role=role,
             name=name,
@@ -85,7 +86,7 @@ class Heart:
 
     def _beat(self) -> bool:
         """Renew the lease; return whether to go on. A database that is away is asked again at the next beat."""
-        values = {"process_id": self.process_id, "state": self.state, "lease_s": LEASE_S}
+        values: dict[str, Any] = {"process_id": self.process_id, "state": self.state, "lease_s": LEASE_S}
         try:
             with connection.cursor() as cursor:
                 cursor.execute(BEAT, values)

@@ -34,7 +34,9 @@ class Leadership:
     def held(self) -> bool:
         """Return whether this process leads, after trying to; raises `psycopg.Error` when the database is away."""
         if self._session is None or self._session.closed:
-            self._session = psycopg.connect(**connection.get_connection_params() | {"autocommit": True, "cursor_factory": None})
+            self._session = psycopg.connect(
+                **connection.get_connection_params() | {"autocommit": True, "cursor_factory": None}
+            )
             (leads,) = self._session.execute("SELECT pg_try_advisory_lock(%s)", [self._key]).fetchone() or (False,)
             if not leads:
                 self.release()
@@ -91,7 +93,9 @@ def run(*, role: str, step: Callable[[], float], channel: str | None = None) -> 
             pause_s = 0.2
             leadership.rest(seconds=rest_s, stop=stop)
         except (Error, psycopg.Error) as error:
-            log.warning("database_away", role=role, error=type(error).__name__, detail=str(error).strip()[:200], pause_s=pause_s)
+            log.warning(
+                "database_away", role=role, error=type(error).__name__, detail=str(error).strip()[:200], pause_s=pause_s
+            )
             connection.close()
             leadership.release()
             stop.wait(pause_s)

@@ -10,7 +10,6 @@ import hashlib
 import hmac
 from uuid import UUID
 
-
 LARGEST_FENCE = 2**63  # a fence is a bigint; writing out a larger number could itself fail
 
 
@@ -25,7 +24,7 @@ def sign(*, task: str, job_id: UUID, fence: int, key: bytes) -> str:
 
 
 def check(*, task: str, args: object, key: bytes) -> tuple[UUID, int]:
-    """Return (job_id, fence) of a message's arguments; raise `ForgedMessageError` for anything the plane did not sign."""
+    """Return (job_id, fence) of a message's arguments; raise `ForgedMessageError` for what the plane did not sign."""
     match args:
         case [str(job_text), int(fence), str(mac)] if not isinstance(fence, bool) and 0 < fence < LARGEST_FENCE:
             pass
@@ -36,6 +35,8 @@ def check(*, task: str, args: object, key: bytes) -> tuple[UUID, int]:
     except ValueError as error:
         raise ForgedMessageError(f"{task}: the job id is none") from error
     # A forger's text may hold half a surrogate pair, which encodes to nothing: that is a wrong MAC, not another error.
-    if not hmac.compare_digest(mac.encode(errors="replace"), sign(task=task, job_id=job_id, fence=fence, key=key).encode()):
+    if not hmac.compare_digest(
+        mac.encode(errors="replace"), sign(task=task, job_id=job_id, fence=fence, key=key).encode()
+    ):
         raise ForgedMessageError(f"{task}: the MAC is not ours")
     return job_id, fence

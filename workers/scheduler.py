@@ -19,7 +19,7 @@ from apps.jobs.operations import recover
 from apps.jobs.operations.dispatch import Dispatched, dispatch, release_due
 from apps.jobs.operations.wake import CHANNEL
 from apps.jobs.retry import Retry
-from apps.jobs.scheduling import Holding, TenantShare, TypeLimits, choose
+from apps.jobs.scheduling import Holding, TenantShare, TypeLimits, barred, choose
 from apps.jobs.types import REGISTRY, UnknownJobTypeError
 from apps.subscription.queries import shares
 from apps.tenancy import keys
@@ -61,19 +61,23 @@ class Scheduler:
             self._swept_at = now
             self.sweep()
         release_due(limit=1000)
-        if now >= self._broker_back_at:
-            self.fill()
-        return LOOK_EVERY_S
+        again = now >= self._broker_back_at and self.fill()
+        return 0.0 if again else LOOK_EVERY_S
 
-    def fill(self) -> None:
-        """Dispatch into every environment as many jobs as it has room for."""
+    def fill(self) -> bool:
+        """Dispatch into every environment as many jobs as it has room for; return whether to look again at once.
+
+        What was dispatched may have brought a key or type to its limit: then there is more to see behind what it bars.
+        """
+        again = False
         holding = queries.holding()
         by_tenant = {each.tenant_id: TenantShare(weight=each.weight, max_running=each.max_running) for each in shares()}
         for pool in queries.pools():
             free = pool.capacity - sum(held.environment == pool.name for held in holding)
             if free <= 0:
                 continue
-            waiting = queries.next_waiting(environment=pool.name, per_tenant=free + 32)
+            past = barred(holding=holding, limits=self._limits)
+            waiting = queries.next_waiting(environment=pool.name, per_tenant=free + 32, past=past)
             chosen = choose(pool=pool, waiting=waiting, holding=holding, shares=by_tenant, limits=self._limits)
             made = dispatch([job.job_id for job in chosen])
             facts = {job.job_id: job for job in chosen}
@@ -82,7 +86,9 @@ class Scheduler:
                 for each in made
             ]
             if made and not self._publish(made, queue=queries.queue_of(pool.name)):
-                return
+                return False
+            again = again or past != barred(holding=holding, limits=self._limits)
+        return again
 
     def _publish(self, dispatched: Sequence[Dispatched], *, queue: str) -> bool:
         """Tell the pool's workers; return whether the broker took it. What it did not take is queued again."""
@@ -92,7 +98,11 @@ class Scheduler:
                 for each in dispatched:
                     self._app.send_task(
                         each.type,
-                        args=(str(each.job_id), each.fence, sign(task=each.type, job_id=each.job_id, fence=each.fence, key=key)),
+                        args=(
+                            str(each.job_id),
+                            each.fence,
+                            sign(task=each.type, job_id=each.job_id, fence=each.fence, key=key),
+                        ),
                         task_id=f"{each.job_id}.{each.fence}",
                         queue=queue,
                         producer=producer,

@@ -74,7 +74,7 @@ class Worker:
         try:
             dispatch = check(task=sender.name, args=list(args), key=keys.message_key())
             with across_tenants():
-                lost = recover.hand_back_of_dead_child([dispatch], retry_of=retry_of)
+                lost = recover.hand_back_of_dead_child([dispatch], stopping=self._is_stopping, retry_of=retry_of)
         except ForgedMessageError as error:
             log.error("message_forged", task=sender.name, detail=str(error))  # noqa: TRY400 - the trace says nothing more
         except Error as error:
@@ -86,7 +86,7 @@ class Worker:
 
     def look_after_children(self) -> None:
         """At each beat: hand back what ran in processes that are no more."""
-        if self._heart is None:
+        if self._heart is None or self._is_stopping:  # the processes of a stopping worker are ended by itself
             return
         with across_tenants():
             lost = recover.hand_back_of_dead_children(
@@ -118,6 +118,10 @@ class Worker:
         for child in psutil.Process().children(recursive=True):
             child.kill()
         os.kill(os.getpid(), signal.SIGKILL)
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._heart is not None and self._heart.state == "draining"
 
     def _children(self) -> list[int]:
         pool = self._controller.pool if self._controller is not None else None

@@ -14,7 +14,10 @@ from uuid import UUID
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """May `subject` do `action` with this job? `action` is operations.submit, operations.dispatch or operations.continue."""
+    """May `subject` do `action` with this job?
+
+    `action` is operations.submit, operations.dispatch or operations.continue.
+    """
 
     subject: str
     action: str

@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """A body whose every field is known: DRF would drop an unknown one in silence, and a typo would change the meaning."""
+    """A body whose every field is known: DRF would drop an unknown one in silence, and a typo change the meaning."""
 
     def to_internal_value(self, data: Any) -> Any:
         """Return the validated fields; an unknown one is named, beside whatever else is wrong."""

@@ -10,7 +10,7 @@ from apps.tenancy.models import Tenant
 
 
 class Event(models.Model):
-    """One CloudEvent. `sequence` is given by the relay once the row is committed, so no reader ever skips a late one."""
+    """One CloudEvent. `sequence` is given by the relay once the row is committed, so no reader skips a late one."""
 
     event_id = models.UUIDField(primary_key=True)
     sequence = models.BigIntegerField(unique=True, null=True)

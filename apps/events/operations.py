@@ -19,7 +19,8 @@ WITH fresh AS (
       FROM (SELECT event_id, occurred_at FROM events WHERE sequence IS NULL
              ORDER BY occurred_at, event_id LIMIT %(limit)s) AS oldest
 ), head AS (SELECT coalesce(max(sequence), 0) AS last FROM events)
-UPDATE events SET sequence = head.last + fresh.place FROM fresh, head WHERE events.event_id = fresh.event_id
+UPDATE events SET sequence = head.last + fresh.place FROM fresh, head
+ WHERE events.event_id = fresh.event_id AND events.sequence IS NULL
 """
 
 
@@ -27,8 +28,8 @@ def number_committed(*, limit: int) -> int:
     """Give the oldest unnumbered events their places in the log; return how many got one.
 
     Only committed rows are seen, so a number once given is never followed by a smaller one that a slow transaction
-    still held: a reader by cursor misses nothing. One numberer at a time (the relay's lock), else the unique constraint
-    on `sequence` makes the second fail and try again.
+    still held: a reader by cursor misses nothing. One numberer at a time (the relay's lock); of two, the second finds
+    what the first numbered as it is, or fails on the unique constraint and tries again. A given number never changes.
     """
     with connection.cursor() as cursor:
         cursor.execute(NUMBER, {"limit": limit})

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.contrib import admin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from apps.core.admin.lists import SinceFilter
-from apps.core.admin.markup import badge, code, mono
+from apps.core.admin.markup import as_json, badge, code, mono
 from apps.core.admin.pages import RecordAdmin, column
-from apps.evidence.models import Record
+from apps.evidence.models import Record, RecordState
 from apps.evidence.queries import examine
 
 
@@ -30,7 +31,7 @@ class RecordPages(RecordAdmin[Record]):
             {"fields": ("shown_id", "shown_predicate", "of_tenant", "region", "shown_subject", "fence", "created_at")},
         ),
         ("Proof", {"fields": ("verdict", "shown_leaf", "shown_salt", "number", "shown_state", "ref", "tries")}),
-        ("Statement, exactly as it was written", {"fields": ("shown_payload",)}),
+        ("Statement", {"fields": ("laid_out", "shown_payload")}),
     )
 
     def get_search_results(self, request: Any, queryset: Any, search_term: str) -> tuple[Any, bool]:
@@ -43,10 +44,10 @@ class RecordPages(RecordAdmin[Record]):
         """Return its id."""
         return mono(row.record_id)
 
-    @column("States", label={"admission": "info", "outcome": "success", "refusal": "warning"})
-    def shown_predicate(self, row: Record) -> str:
+    @column("States")
+    def shown_predicate(self, row: Record) -> Any:
         """Return what it states."""
-        return row.predicate
+        return badge(row.predicate, {"outcome": "primary", "refusal": "warning"}.get(row.predicate, "info"))
 
     @column("Tenant")
     def of_tenant(self, row: Record) -> str:
@@ -58,10 +59,10 @@ class RecordPages(RecordAdmin[Record]):
         """Return what it is about."""
         return mono(row.subject_id)
 
-    @column("State", label={"pending": "info", "emitted": "success"})
-    def shown_state(self, row: Record) -> str:
+    @column("State")
+    def shown_state(self, row: Record) -> Any:
         """Return how far it has come."""
-        return row.state
+        return badge(row.state, "success" if row.state == RecordState.EMITTED else "default")
 
     @column("Verdict")
     def verdict(self, row: Record) -> Any:
@@ -79,7 +80,15 @@ class RecordPages(RecordAdmin[Record]):
         """Return the salt in hexadecimal."""
         return mono(bytes(row.salt).hex())
 
-    @column("Payload")
+    @column("The exact bytes")
     def shown_payload(self, row: Record) -> Any:
         """Return the exact text; it is one line, and laying it out would make it another."""
         return code(bytes(row.payload).decode("utf-8", "backslashreplace"))
+
+    @column("Laid out")
+    def laid_out(self, row: Record) -> Any:
+        """Return the same for reading; bytes that are no JSON any more have no layout."""
+        try:
+            return as_json(json.loads(bytes(row.payload)))
+        except ValueError:
+            return None

@@ -7,7 +7,8 @@ from typing import Any
 from apps.evidence.statements import Statement
 
 # An insert for a WITH chain, as `apps.events.operations.APPEND`: `{source}` has record_id, tenant_id, region,
-# evidence_subject, fence, predicate, payload (the exact text), salt and leaf (hex). Rows without a record_id prove nothing.
+# evidence_subject, fence, predicate, payload (the exact text), salt and leaf (hex). Rows without a record_id
+# prove nothing.
 APPEND = """
 INSERT INTO evidence_records
        (record_id, tenant_id, region, kind, subject_id, fence, predicate, payload, salt, leaf, state, tries, created_at)

@@ -31,7 +31,7 @@ class ContractForm(RowForm[Contract]):
     job_types = WordsField(help_text=PATTERNS, validators=[patterns])
     tenants = WordsField(required=False, none_if_empty=True, help_text=EVERY_TENANT)
     document = JSONObjectField(help_text="The text as the job type reads it: a JSON object")
-    obligations = JSONObjectField(required=False, help_text="region, retention_days, redaction")
+    obligations = JSONObjectField(required=False, rows=4, help_text="region, retention_days, redaction")
 
     class Meta:
         model = Contract
@@ -77,7 +77,7 @@ class ContractAdmin(ConfigurationAdmin[Contract]):
     list_filter = ("state",)
     search_fields = ("name",)
     fixed = ("name", "version")
-    readonly_fields = ("digest", "created_at")
+    told = ("digest", "created_at")
     actions_detail = ("next_version",)
     fieldsets: ClassVar[Any] = (
         (None, {"fields": (("name", "version"), "state", "digest", "created_at")}),
@@ -132,7 +132,7 @@ class ContractAdmin(ConfigurationAdmin[Contract]):
     def get_fieldsets(self, request: HttpRequest, obj: Contract | None = None) -> Any:
         """Return the page's parts; a published version shows its text instead of offering it."""
         if obj is None or obj.state == lifecycle.DRAFT:
-            return self.fieldsets
+            return super().get_fieldsets(request, obj)
         shown = ("shown_types", "shown_tenants", "shown_document", "shown_obligations")
         final = "Published: this text is final. Give another text another version."
         return (self.fieldsets[0], ("Text", {"fields": shown, "description": final}))
@@ -200,8 +200,9 @@ class PolicyAdmin(ConfigurationAdmin[Policy]):
     list_display = ("policy_id", "in_force", "shown_types", "shown_tenants", "reason_code", "reason", "changed_at")
     list_filter = ("active",)
     search_fields = ("policy_id", "reason_code")
+    fields = ("policy_id", "active", "job_types", "tenants", "except_tenants", "reason_code", "reason", "changed_at")
     fixed = ("policy_id",)
-    readonly_fields = ("changed_at",)
+    told = ("changed_at",)
 
     @column("In force", label={"in force": "success", "off": "warning"}, ordering="active")
     def in_force(self, row: Policy) -> str:

@@ -16,6 +16,8 @@ from apps.core.database import loaded
 from apps.core.digests import digest_of
 from apps.core.ids import uuid7
 
+LONGEST_VERSION = 9  # digits: what an integer column holds
+
 
 class ContractFacts(NamedTuple):
     """What a decision needs of a contract version."""
@@ -57,7 +59,7 @@ class Verdict(NamedTuple):
 ALLOWED = Verdict(True, "allowed", "")
 
 
-def decide(
+def decide(  # noqa: PLR0911 - a list of reasons reads best as one
     question: Question, *, tenant_state: str | None, contract: ContractFacts | None, policies: Sequence[PolicyFacts]
 ) -> Verdict:
     """Return the verdict: the tenant must be active, no policy may forbid, a named contract must cover the work."""
@@ -119,7 +121,7 @@ def parse_reference(reference: str | None) -> tuple[str | None, int | None]:
     One version has one spelling: `name@03` would be allowed as `name@3` and then not be found by that text.
     """
     name, at, version = (reference or "").rpartition("@")
-    if not at or not name or not version.isascii() or not version.isdigit() or len(version) > 9:
+    if not at or not name or not version.isascii() or not version.isdigit() or len(version) > LONGEST_VERSION:
         return None, None
     if version.startswith("0") and version != "0":
         return None, None

@@ -40,6 +40,9 @@ from apps.tenancy.principals import AllTenants, ServicePrincipal
 PAGE = 50
 MAX_PAGE = 200
 MAX_TENANTS_A_LIST = 20
+IN_TENANT = OpenApiParameter(
+    "tenant_id", str, description=f"needed when the token names more than {MAX_TENANTS_A_LIST}"
+)
 
 
 class Jobs(APIView):
@@ -48,8 +51,11 @@ class Jobs(APIView):
     required_scopes: ClassVar[dict[str, str]] = {"GET": "jobs:read", "POST": "jobs:submit"}
 
     @extend_schema(
-        operation_id="jobs_submit", request=SubmissionFields, responses={202: JobFields}, tags=["jobs"],
-        description="Submit a job. 202 with the job; a refusal is 403 (over a limit: 429) and the job is kept, rejected.",
+        operation_id="jobs_submit",
+        request=SubmissionFields,
+        responses={202: JobFields},
+        tags=["jobs"],
+        description="Submit a job: 202 with the job. A refusal is 403 (over a limit: 429); the job is kept, rejected.",
     )
     def post(self, request: Request) -> Response:
         """Submit a job."""
@@ -89,16 +95,12 @@ class Jobs(APIView):
         """List jobs, newest first."""
         asked = _query(request, known={"tenant_id", "type", "status", "limit", "cursor"})
         limit = _limit(asked.get("limit"))
-        wanted = {
-            "before": _cursor(asked.get("cursor")),
-            "limit": limit + 1,
-            "job_type": asked.get("type"),
-            "status": _state(asked.get("status")),
-        }
+        before, status_asked = _cursor(asked.get("cursor")), _state(asked.get("status"))
         pages = []
         for context in _contexts(principal_of(request), tenant_id=asked.get("tenant_id")):
             with context:
-                pages.append(_render(queries.page(**wanted)))
+                rows = queries.page(before=before, limit=limit + 1, job_type=asked.get("type"), status=status_asked)
+                pages.append(_render(rows))
         items = list(heapq.merge(*pages, key=lambda item: item["job_id"], reverse=True))[: limit + 1]
         more = items[limit - 1]["job_id"] if len(items) > limit else None
         return Response({"items": items[:limit], "next": more})
@@ -109,7 +111,9 @@ class OneJob(APIView):
 
     required_scopes: ClassVar[dict[str, str]] = {"GET": "jobs:read"}
 
-    @extend_schema(operation_id="jobs_read", responses=JobFields, tags=["jobs"], description="One job.")
+    @extend_schema(
+        operation_id="jobs_read", parameters=[IN_TENANT], responses=JobFields, tags=["jobs"], description="One job."
+    )
     def get(self, request: Request, job_id: str) -> Response:
         """Read one job."""
         with _found(request, job_id) as job:
@@ -122,7 +126,13 @@ class Timeline(APIView):
 
     required_scopes: ClassVar[dict[str, str]] = {"GET": "jobs:read"}
 
-    @extend_schema(operation_id="jobs_timeline", responses=TimelineFields, tags=["jobs"], description="A job's story.")
+    @extend_schema(
+        operation_id="jobs_timeline",
+        parameters=[IN_TENANT],
+        responses=TimelineFields,
+        tags=["jobs"],
+        description="A job's story.",
+    )
     def get(self, request: Request, job_id: str) -> Response:
         """Read a job's story, oldest first."""
         with _found(request, job_id) as job:
@@ -136,7 +146,9 @@ class JobTypes(APIView):
 
     required_scopes: ClassVar[dict[str, str]] = {"GET": "jobs:read"}
 
-    @extend_schema(operation_id="job_types_list", responses={200: dict}, tags=["jobs"], description="What can run here.")
+    @extend_schema(
+        operation_id="job_types_list", responses={200: dict}, tags=["jobs"], description="What can run here."
+    )
     def get(self, request: Request) -> Response:
         """List the job types with their params' schemas."""
         _query(request, known=set())
@@ -149,13 +161,17 @@ def _submission(values: dict[str, Any], *, principal: ServicePrincipal) -> Submi
     try:
         job_type = REGISTRY.get(values["type"])
     except UnknownJobTypeError as error:
-        raise _bad_field("type", f"there is no job type '{values['type']}': /operations/job-types lists them") from error
+        raise _bad_field(
+            "type", f"there is no job type '{values['type']}': /operations/job-types lists them"
+        ) from error
     errors = [
         problems.FieldError(field=f"params{_dotted(wrong.path)}", message=wrong.message)
         for wrong in job_type.problems(values["params"])
     ]
     if job_type.contract == "none" and values["contract"] is not None:
-        errors.append(problems.FieldError(field="contract", message=f"'{job_type.name}' takes no contract: leave it out"))
+        errors.append(
+            problems.FieldError(field="contract", message=f"'{job_type.name}' takes no contract: leave it out")
+        )
     if errors:
         raise problems.BadRequest("Some fields are not as they must be.", code="invalid_fields", errors=errors)
     return Submission(
@@ -192,15 +208,16 @@ def _deciding() -> Iterator[None]:
 
 def _refused(submitted: Submitted, *, refusal: Refusal) -> problems.Problem:
     """Return the problem of a refused job: 403, or 429 where a limit clears by itself."""
-    members = {
+    members: dict[str, Any] = {
+        "code": refusal.code,
         "reason": refusal.reason,
         "decision_id": str(refusal.decision_id) if refusal.decision_id else None,
         "job_id": str(submitted.job_id),
         "refused_by": refusal.point,
     }
     if refusal.retry_after_s is None:
-        return problems.Forbidden(refusal.reason, code=refusal.code, **members)
-    return problems.TooManyRequests(refusal.reason, code=refusal.code, retry_after_s=refusal.retry_after_s, **members)
+        return problems.Forbidden(refusal.reason, **members)
+    return problems.TooManyRequests(refusal.reason, retry_after_s=refusal.retry_after_s, **members)
 
 
 def _render(jobs: list[Job]) -> list[dict[str, Any]]:
@@ -224,13 +241,16 @@ def _contexts(principal: ServicePrincipal, *, tenant_id: str | None = None) -> l
 
 @contextmanager
 def _found(request: Request, job_id: str) -> Iterator[Job]:
-    """Yield the job inside the context it was found in; another tenant's does not exist."""
-    _query(request, known=set())
+    """Yield the job inside the context it was found in; another tenant's does not exist.
+
+    A token that names very many tenants says in which one to look, as for the list.
+    """
+    asked = _query(request, known={"tenant_id"})
     try:
         wanted = parse_id(job_id)
     except BadIdError as error:
         raise problems.NotFound from error
-    for context in _contexts(principal_of(request)):
+    for context in _contexts(principal_of(request), tenant_id=asked.get("tenant_id")):
         with context:
             job = Job.objects.filter(job_id=wanted).first()
             if job is not None:
@@ -256,7 +276,9 @@ def _query(request: Request, *, known: set[str]) -> dict[str, str]:
     """Return the query's values; an unknown or repeated one is refused by name."""
     asked = request.query_params
     errors = [
-        problems.FieldError(field=name, message="there is no such filter" if name not in known else "given more than once")
+        problems.FieldError(
+            field=name, message="there is no such filter" if name not in known else "given more than once"
+        )
         for name, values in asked.lists()
         if name not in known or len(values) > 1
     ]
@@ -271,7 +293,7 @@ def _query(request: Request, *, known: set[str]) -> dict[str, str]:
 def _limit(text: str | None) -> int:
     if text is None:
         return PAGE
-    if not text.isascii() or not text.isdigit() or len(text) > 3 or not 1 <= int(text) <= MAX_PAGE:
+    if not text.isascii() or not text.isdigit() or len(text) > len(str(MAX_PAGE)) or not 1 <= int(text) <= MAX_PAGE:
         raise _bad_field("limit", f"a number from 1 to {MAX_PAGE} would be right")
     return int(text)
 

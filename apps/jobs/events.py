@@ -28,7 +28,13 @@ OF_STATE: dict[State, str] = {
 
 
 def payload(
-    *, job_id: UUID, job_type: str, status: str, attempt: int, reason_code: str | None = None, error_class: str | None = None
+    *,
+    job_id: UUID,
+    job_type: str,
+    status: str,
+    attempt: int,
+    reason_code: str | None = None,
+    error_class: str | None = None,
 ) -> dict[str, Any]:
     """Return the data of a job's event."""
     return {

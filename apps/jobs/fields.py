@@ -19,19 +19,32 @@ class SubmissionFields(StrictSerializer):
     """A job as submitted."""
 
     type = serializers.CharField(max_length=64, help_text="a job type of /operations/job-types")
-    tenant_id = serializers.CharField(max_length=48, required=False, help_text="may be left out when the token names one")
+    tenant_id = serializers.CharField(
+        max_length=48, required=False, help_text="may be left out when the token names one"
+    )
     params = serializers.DictField(
         required=False, default=dict, help_text="references and settings, at most 16 KiB, as the job type's schema says"
     )
-    contract = serializers.CharField(max_length=120, required=False, allow_null=True, default=None, help_text="name@version")
+    contract = serializers.CharField(
+        max_length=120, required=False, allow_null=True, default=None, help_text="name@version"
+    )
     priority = serializers.ChoiceField([each.word for each in Priority], required=False, default="normal")
     depends_on = serializers.JSONField(required=False, allow_null=True, default=None, help_text="not served yet: null")
     run_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
     timeout_s = serializers.IntegerField(
-        min_value=1, max_value=MAX_TIMEOUT_S, required=False, allow_null=True, default=None, help_text="one attempt's time"
+        min_value=1,
+        max_value=MAX_TIMEOUT_S,
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="one attempt's time",
     )
     concurrency_key = serializers.CharField(
-        max_length=128, required=False, allow_null=True, default=None, help_text="of jobs with the same key, one runs at a time"
+        max_length=128,
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="of jobs with the same key, one runs at a time",
     )
     environment = serializers.SlugField(max_length=48, required=False, default="default")
     trigger = serializers.ChoiceField(TRIGGERS, required=False, default="user")
@@ -81,7 +94,9 @@ class JobFields(serializers.Serializer[Any]):
     tenant_id = serializers.CharField()
     type = serializers.CharField()
     status = serializers.ChoiceField([state.value for state in State])
-    outcome = serializers.CharField(allow_null=True, help_text="how it ended; kept while the status reads pending_audit")
+    outcome = serializers.CharField(
+        allow_null=True, help_text="how it ended; kept while the status reads pending_audit"
+    )
     reason_code = serializers.CharField(allow_null=True)
     retries = serializers.IntegerField()
     attempt = serializers.IntegerField()

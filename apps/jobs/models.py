@@ -98,16 +98,25 @@ class Job(models.Model):
         base_manager_name = "every"
         constraints = [
             models.CheckConstraint(condition=Q(status__in=[state.value for state in State]), name="job_state_known"),
-            models.CheckConstraint(condition=Q(outcome__isnull=True) | Q(outcome__in=OUTCOME_WORDS), name="job_outcome_known"),
+            models.CheckConstraint(
+                condition=Q(outcome__isnull=True) | Q(outcome__in=OUTCOME_WORDS), name="job_outcome_known"
+            ),
             models.CheckConstraint(
                 condition=Q(outcome__isnull=True, finished_at__isnull=True)
                 | Q(outcome__isnull=False, finished_at__isnull=False, evidence_id__isnull=False),
                 name="job_end_is_whole",
             ),
+            # Said for each kind of state: a comparison with a missing outcome is neither true nor false, and a check
+            # takes that for consent.
             models.CheckConstraint(
-                condition=~Q(status__in=OUTCOME_WORDS) | Q(status=models.F("outcome")), name="job_status_is_outcome"
+                condition=Q(status__in=OUTCOME_WORDS, outcome__isnull=False, status=models.F("outcome"))
+                | Q(status=State.PENDING_AUDIT.value, outcome__isnull=False)
+                | (~Q(status__in=[*OUTCOME_WORDS, State.PENDING_AUDIT.value]) & Q(outcome__isnull=True)),
+                name="job_status_fits_outcome",
             ),
-            models.CheckConstraint(condition=~Q(status="running") | Q(worker_id__isnull=False), name="job_running_is_leased"),
+            models.CheckConstraint(
+                condition=~Q(status="running") | Q(worker_id__isnull=False), name="job_running_is_leased"
+            ),
         ]
         indexes = [
             models.Index(fields=["tenant", "-job_id"], name="jobs_tenant_newest"),
@@ -117,9 +126,7 @@ class Job(models.Model):
                 condition=Q(status="queued"),
             ),
             models.Index(fields=["environment", "tenant"], name="jobs_holding_slot", condition=Q(status__in=HOLDING)),
-            models.Index(
-                fields=["due_at"], name="jobs_due", condition=Q(status__in=["scheduled", "retrying"])
-            ),
+            models.Index(fields=["due_at"], name="jobs_due", condition=Q(status__in=["scheduled", "retrying"])),
             models.Index(fields=["tenant", "submitted_at"], name="jobs_tenant_day"),
         ]
 
@@ -145,7 +152,9 @@ class Attempt(models.Model):
     result = models.JSONField(null=True)
     log_lines = models.PositiveIntegerField(default=0)
     log_digest = models.CharField(max_length=71, null=True)
-    late_ending = models.CharField(max_length=16, null=True, help_text="what its holder reported after it was fenced off")
+    late_ending = models.CharField(
+        max_length=16, null=True, help_text="what its holder reported after it was fenced off"
+    )
     late_at = models.DateTimeField(null=True)
 
     objects = TenantManager["Attempt"]()

@@ -22,7 +22,7 @@ MOST_PROCESSES = 50
 LIVE = ("scheduled", "queued", "retrying", "dispatched", "running")
 # Each status here has a partial index that holds nothing but jobs in it.
 COUNTS = " UNION ALL ".join(
-    f"SELECT '{status}', count(*) FROM (SELECT 1 FROM jobs WHERE status = '{status}' LIMIT %(most)s) AS f"  # noqa: S608
+    f"SELECT '{status}', count(*) FROM (SELECT 1 FROM jobs WHERE status = '{status}' LIMIT %(most)s) AS f"
     for status in LIVE
 )
 
@@ -119,7 +119,7 @@ def processes_now() -> list[ProcessNow]:
     return [each._replace(beat_age_s=float(each.beat_age_s), left_s=float(each.left_s)) for each in found]
 
 
-def _rows(statement: str, **values: object) -> list[tuple[Any, ...]]:
+def _rows(statement: str, **values: int) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return list(cursor.fetchall())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
 from apps.jobs.lifecycle import State
 from apps.jobs.models import Attempt, Decision, Environment, Job
-from apps.jobs.scheduling import Holding, Pool, Waiting
+from apps.jobs.scheduling import NOTHING_BARRED, Barred, Holding, Pool, Waiting
 
 HOLDING = "SELECT environment_id, tenant_id, type, concurrency_key FROM jobs WHERE status IN ('dispatched', 'running')"
 
@@ -37,6 +38,10 @@ SELECT q.job_id, tenant.tenant_id, q.type, q.concurrency_key
   FROM tenant CROSS JOIN LATERAL (
     SELECT job_id, type, concurrency_key FROM jobs
      WHERE status = 'queued' AND environment_id = %(env)s AND tenant_id = tenant.tenant_id
+       AND type <> ALL (%(types)s::text[])
+       AND (tenant_id, type) NOT IN (SELECT * FROM unnest(%(type_tenants)s::text[], %(tenant_types)s::text[]))
+       AND (concurrency_key IS NULL OR (tenant_id, concurrency_key) NOT IN (
+            SELECT * FROM unnest(%(key_tenants)s::text[], %(tenant_keys)s::text[])))
      ORDER BY priority, queued_at, job_id LIMIT %(per_tenant)s) q
  WHERE tenant.tenant_id IS NOT NULL
 """
@@ -56,10 +61,22 @@ def pools() -> list[Pool]:
         return [Pool(name=name, capacity=int(capacity), reserved_slots=reserved) for name, capacity, reserved in cursor]
 
 
-def next_waiting(*, environment: str, per_tenant: int) -> list[Waiting]:
-    """Return each tenant's first `per_tenant` waiting jobs, in its own order; for the scheduler."""
+def next_waiting(*, environment: str, per_tenant: int, past: Barred = NOTHING_BARRED) -> list[Waiting]:
+    """Return each tenant's first `per_tenant` waiting jobs, in its own order, looking past those that are barred.
+
+    Without that a tenant's jobs behind many that wait for one key would not be seen, and its environment stay idle.
+    """
+    values: dict[str, Any] = {
+        "env": environment,
+        "per_tenant": per_tenant,
+        "types": list(past.types),
+        "type_tenants": [tenant_id for tenant_id, _ in past.tenant_types],
+        "tenant_types": [job_type for _, job_type in past.tenant_types],
+        "key_tenants": [tenant_id for tenant_id, _ in past.tenant_keys],
+        "tenant_keys": [key for _, key in past.tenant_keys],
+    }
     with connection.cursor() as cursor:
-        cursor.execute(NEXT_WAITING, {"env": environment, "per_tenant": per_tenant})
+        cursor.execute(NEXT_WAITING, values)
         return [Waiting(*row) for row in cursor.fetchall()]
 
 

@@ -78,7 +78,9 @@ def timeline(row: Job, *, attempts: Iterable[Attempt], decisions: Iterable[Decis
     """Return the job's story, oldest first: derived from what is kept, so that it cannot disagree with it."""
     moments = [Moment(row.submitted_at, "submitted", {"by": row.submitted_by, "trigger": row.trigger})]
     moments += [
-        Moment(each.decided_at, "decided", {"point": each.point, "allowed": each.allowed, "reason_code": each.reason_code})
+        Moment(
+            each.decided_at, "decided", {"point": each.point, "allowed": each.allowed, "reason_code": each.reason_code}
+        )
         for each in decisions
     ]
     for each in attempts:

@@ -49,14 +49,24 @@ class TypeLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """An environment as the choice sees it: `capacity` is how many jobs it may hold now, slots and workers considered."""
+    """An environment as the choice sees it: `capacity` is how many jobs it may hold, by slots and workers."""
 
     name: str
     capacity: int
     reserved_slots: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Barred:
+    """Which waiting jobs nothing could be done for now: types, a tenant's types and keys that are at their limit."""
+
+    types: frozenset[str] = frozenset()
+    tenant_types: frozenset[tuple[str, str]] = frozenset()
+    tenant_keys: frozenset[tuple[str, str]] = frozenset()
+
+
 NO_LIMITS = TypeLimits()
+NOTHING_BARRED = Barred()
 NO_SHARE = TenantShare(weight=1, max_running=0)
 
 
@@ -93,6 +103,22 @@ class _Held:
         return job.concurrency_key is None or self.key[job.tenant_id, job.concurrency_key] < 1
 
 
+def barred(*, holding: Iterable[Holding], limits: Mapping[str, TypeLimits]) -> Barred:
+    """Return what is at its limit: looking past it finds the jobs behind, however many wait for the same."""
+    held = _Held(holding)
+    return Barred(
+        types=frozenset(
+            name for name, limit in limits.items() if limit.running is not None and held.type[name] >= limit.running
+        ),
+        tenant_types=frozenset(
+            (tenant_id, name)
+            for (name, tenant_id), count in held.type_tenant.items()
+            if (most := limits.get(name, NO_LIMITS).running_per_tenant) is not None and count >= most
+        ),
+        tenant_keys=frozenset(held.key),
+    )
+
+
 def choose(
     *,
     pool: Pool,
@@ -109,12 +135,12 @@ def choose(
     chosen: list[Waiting] = []
     while queues and held.pool[pool.name] < pool.capacity:
         tenant_id = min(queues, key=lambda name: _claim(name, held=held, shares=shares))
-        job = _next(queues[tenant_id], pool=pool, held=held, share=shares.get(tenant_id, NO_SHARE), limits=limits)
-        if job is None:
+        found = _next(queues[tenant_id], pool=pool, held=held, share=shares.get(tenant_id, NO_SHARE), limits=limits)
+        if found is None:
             del queues[tenant_id]
             continue
-        chosen.append(job)
-        held.add(Holding(pool.name, job.tenant_id, job.type, job.concurrency_key))
+        chosen.append(found)
+        held.add(Holding(pool.name, found.tenant_id, found.type, found.concurrency_key))
     return chosen
 
 

@@ -47,8 +47,9 @@ class PlanAdmin(ConfigurationAdmin[Plan]):
     form = PlanForm
     list_display = ("plan_id", "shown_types", "weight", "max_running", "shown_per_day", "backlog_cap", "changed_at")
     search_fields = ("plan_id",)
+    fields = ("plan_id", "job_types", "weight", "max_running", "jobs_per_day", "backlog_cap", "changed_at")
     fixed = ("plan_id",)
-    readonly_fields = ("changed_at",)
+    told = ("changed_at",)
 
     @column("Job types")
     def shown_types(self, row: Plan) -> str:
@@ -82,7 +83,7 @@ class SubscriptionAdmin(ConfigurationAdmin[Subscription]):
     autocomplete_fields = ("tenant",)
     fields = ("tenant", "plan", "state", "valid_until", "changed_at")
     fixed = ("tenant",)
-    readonly_fields = ("changed_at",)
+    told = ("changed_at",)
 
     @column("State", label={"active": "success", "ended": "danger"}, ordering="state")
     def standing(self, row: Subscription) -> str:

@@ -47,7 +47,9 @@ class Subscription(models.Model):
     class Meta:
         db_table = "subscriptions"
         constraints = [
-            models.CheckConstraint(condition=models.Q(state__in=SubscriptionState.values), name="subscription_state_known"),
+            models.CheckConstraint(
+                condition=models.Q(state__in=SubscriptionState.values), name="subscription_state_known"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -57,8 +57,9 @@ class TenantAdmin(ConfigurationAdmin[Tenant]):
     list_filter = ("state", "region")
     search_fields = ("tenant_id", "name")
     ordering = ("tenant_id",)
+    fields = ("tenant_id", "name", "region", "state", "storage_url", "created_at")
     fixed = ("tenant_id", "region")
-    readonly_fields = ("created_at",)
+    told = ("created_at",)
 
     @column("State", label={"active": "success", "suspended": "warning", "closed": "danger"}, ordering="state")
     def standing(self, row: Tenant) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from enum import Enum
 from typing import TypeVar
 
@@ -31,6 +31,14 @@ EVERYONE = Everyone.EVERYONE
 _scope: ContextVar[str | Everyone | None] = ContextVar("ops_tenant_scope", default=None)
 
 
+def _enter(scope: str | Everyone) -> Token[str | Everyone | None]:
+    """Open `scope`, unless another is open: a context is neither changed nor widened from inside."""
+    held = _scope.get()
+    if held is not None and held != scope:
+        raise NoTenantContextError(f"a context of {held!r} is open: {scope!r} cannot be entered inside it")
+    return _scope.set(scope)
+
+
 def current_tenant() -> str | Everyone | None:
     """Return whose rows this flow of control may see: a tenant id, `EVERYONE`, or None for nobody's."""
     return _scope.get()
@@ -43,10 +51,7 @@ def in_tenant(tenant_id: str) -> Iterator[None]:
     `set_config(…, true)` is undone by the transaction's end, so a reused connection carries nobody into the next
     request (afterwards it reads '' rather than NULL: the policies treat both as nobody).
     """
-    held = _scope.get()
-    if held is not None and held != tenant_id:
-        raise NoTenantContextError(f"a context of {held!r} is open: tenant {tenant_id!r} cannot be entered inside it")
-    token = _scope.set(tenant_id)
+    token = _enter(tenant_id)
     try:
         with transaction.atomic():
             with connection.cursor() as cursor:
@@ -62,7 +67,7 @@ def across_tenants() -> Iterator[None]:
 
     Under any other role row-level security still answers with no rows: this context lifts only the first wall.
     """
-    token = _scope.set(EVERYONE)
+    token = _enter(EVERYONE)
     try:
         yield
     finally:
@@ -71,8 +76,11 @@ def across_tenants() -> Iterator[None]:
 
 @contextmanager
 def operator_reading() -> Iterator[None]:
-    """Open a transaction in the `ops_operator` role: a signed-in person reads across tenants and writes configuration."""
-    token = _scope.set(EVERYONE)
+    """Open a transaction in the `ops_operator` role: a signed-in person reads across tenants and writes configuration.
+
+    Not inside a tenant's context: the role lasts until the outermost transaction ends, and would stay with the tenant.
+    """
+    token = _enter(EVERYONE)
     try:
         with transaction.atomic():
             with connection.cursor() as cursor:

@@ -25,7 +25,8 @@ class Tenant(models.Model):
     region = models.CharField(max_length=32, default="local", help_text="where its data and records must stay")
     state = models.CharField(max_length=16, choices=TenantState, default=TenantState.ACTIVE)
     storage_url = models.CharField(
-        max_length=500, help_text="fsspec URL of the tenant's own storage (data path); the plane keeps only URIs into it"
+        max_length=500,
+        help_text="fsspec URL of the tenant's own storage (data path); the plane keeps only URIs into it",
     )
     created_at = models.DateTimeField(db_default=Now())
 

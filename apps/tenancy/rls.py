@@ -27,7 +27,7 @@ class ForceRowSecurity(Operation):
     def state_forwards(self, app_label: str, state: Any) -> None:
         """Change nothing in Django's model of the schema: policies live in PostgreSQL alone."""
 
-    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:  # noqa: ARG002
         """Enable and force row-level security and lay the three policies."""
         table = schema_editor.quote_name(self.table)
         operator = "FOR ALL TO ops_operator USING (true) WITH CHECK (true)"
@@ -36,13 +36,14 @@ class ForceRowSecurity(Operation):
         for statement in (
             f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
             f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
-            f"CREATE POLICY tenant ON {table} TO ops_app USING (tenant_id = {TENANT}) WITH CHECK (tenant_id = {TENANT})",
+            f"CREATE POLICY tenant ON {table} TO ops_app USING (tenant_id = {TENANT})"
+            f" WITH CHECK (tenant_id = {TENANT})",
             f"CREATE POLICY control ON {table} TO ops_control USING (true) WITH CHECK (true)",
             f"CREATE POLICY operator ON {table} {operator}",
         ):
             schema_editor.execute(statement)
 
-    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:  # noqa: ARG002
         """Take the policies away again."""
         table = schema_editor.quote_name(self.table)
         for policy in ("tenant", "control", "operator"):

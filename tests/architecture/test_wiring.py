@@ -44,11 +44,9 @@ def test_no_event_is_both() -> None:
     assert not set(wiring.REACTIONS) & UNHEARD
 
 
-@pytest.mark.parametrize(
-    "path", sorted({path for paths in wiring.REACTIONS.values() for path in paths} | {"os.path.join"})
-)
-def test_every_reaction_can_be_imported(path: str) -> None:
-    assert callable(import_string(path))
+def test_every_reaction_can_be_imported() -> None:
+    paths = {path for each in wiring.REACTIONS.values() for path in each}
+    assert [path for path in paths if not callable(import_string(path))] == []
 
 
 @pytest.mark.parametrize("name", wiring.JOB_TYPES)

@@ -14,7 +14,8 @@ PROCESSES = {"web", "scheduler", "worker-default", "worker-batch", "worker-contr
 
 WORKING = """
 SELECT DISTINCT environment FROM processes
- WHERE role = 'worker' AND state = 'live' AND environment IS NOT NULL AND lease_until > clock_timestamp() + interval '8 s'
+ WHERE role = 'worker' AND state = 'live' AND environment IS NOT NULL
+   AND lease_until > clock_timestamp() + interval '8 s'
 """
 
 
@@ -32,4 +33,3 @@ def healthy(plane: Plane, truth: Truth) -> Iterator[None]:
     wait_for(lambda: well(plane, truth), what="a plane that is well again")
     wait_for(lambda: not broken(truth), what="all work over and every invariant held", within_s=60)
     assert broken(truth) == []
-

@@ -28,7 +28,9 @@ def test_what_a_stopping_worker_cannot_finish_is_handed_back_without_costing_an_
     before = plane.pid("worker-default")
     os.kill(before, signal.SIGTERM)
     handed = wait_for(
-        lambda: truth.rows("SELECT ending FROM attempts WHERE job_id = %s", long), what="the job is handed back", within_s=60
+        lambda: truth.rows("SELECT ending FROM attempts WHERE job_id = %s", long),
+        what="the job is handed back",
+        within_s=60,
     )
     assert [row["ending"] for row in handed] == ["handed_back"]
     truth.execute("UPDATE jobs SET params = '{\"seconds\": 0.1}' WHERE job_id = %s", long)

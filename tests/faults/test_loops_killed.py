@@ -19,7 +19,8 @@ def test_the_restarted_process_takes_over_within_10_s(plane: Plane, caller: Call
     job_id = caller.submit("ops.noop")["job_id"]
     wait_for(
         lambda: truth.rows(
-            "SELECT 1 FROM events WHERE subject = %s AND type = 'operations.job.completed' AND sequence IS NOT NULL", job_id
+            "SELECT 1 FROM events WHERE subject = %s AND type = 'operations.job.completed' AND sequence IS NOT NULL",
+            job_id,
         ),
         what="the job ran and its end is in the log",
         within_s=10,
@@ -35,7 +36,8 @@ def test_a_second_scheduler_does_no_harm_and_takes_over_when_the_first_dies(
     )
     try:
         wait_for(
-            lambda: truth.rows("SELECT 1 FROM processes WHERE name = 'scheduler-2' AND state = 'live'"), what="the second lives"
+            lambda: truth.rows("SELECT 1 FROM processes WHERE name = 'scheduler-2' AND state = 'live'"),
+            what="the second lives",
         )
         jobs = [caller.submit("ops.noop")["job_id"] for _ in range(10)]
         first = psutil.Process(plane.pid("scheduler"))

@@ -24,7 +24,9 @@ def test_nothing_acknowledged_is_lost_when_postgres_restarts_in_the_middle(
     def submit() -> None:
         while not over.is_set():
             try:
-                answer = caller.request("POST", "/operations/jobs", json={"type": "ops.sleep", "params": {"seconds": 0.05}})
+                answer = caller.request(
+                    "POST", "/operations/jobs", json={"type": "ops.sleep", "params": {"seconds": 0.05}}
+                )
             except httpx.TransportError:
                 continue
             if answer.status_code == 202:

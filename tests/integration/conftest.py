@@ -13,6 +13,9 @@ from psycopg.rows import dict_row
 from apps.tenancy.context import across_tenants
 from opsplatform.settings.environment import DatabaseRole
 
+Control = Callable[[], AbstractContextManager[None]]
+Change = Callable[..., int]
+
 CONFIGURATION = ("tenants", "plans", "subscriptions", "contracts", "policies", "environments")
 
 
@@ -36,7 +39,7 @@ def look(db: None, superuser: psycopg.Connection) -> Look:
 
 
 @pytest.fixture
-def change(db: None, superuser: psycopg.Connection) -> Iterator[Callable[..., int]]:
+def change(db: None, superuser: psycopg.Connection) -> Iterator[Change]:
     """Change anything past every wall; configuration is as before when the test is over. Returns the rows changed."""
     for table in CONFIGURATION:
         superuser.execute(f"CREATE TEMP TABLE kept_{table} AS TABLE {table}".encode())
@@ -53,7 +56,9 @@ def change(db: None, superuser: psycopg.Connection) -> Iterator[Callable[..., in
 
 
 @pytest.fixture
-def control(in_role: Callable[[DatabaseRole], AbstractContextManager[None]]) -> Callable[[], AbstractContextManager[None]]:
+def control(
+    in_role: Callable[[DatabaseRole], AbstractContextManager[None]],
+) -> Control:
     """Return a context of the loops and workers: their database role, across tenants."""
 
     @contextmanager

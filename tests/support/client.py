@@ -19,21 +19,26 @@ Found = TypeVar("Found")
 
 
 def wait_for(ask: Callable[[], Found | None], *, what: str, within_s: float = DEADLINE_S) -> Found:
-    """Return the first answer of `ask` that is neither None nor False; fail after `within_s`, saying what was awaited."""
+    """Return the first answer of `ask` that says something; fail after `within_s`, naming what was awaited.
+
+    None, False and an empty list all mean "not yet".
+    """
     end = time.monotonic() + within_s
     while True:
         found = ask()
-        if found is not None and found is not False:
+        if found:
             return found
         if time.monotonic() > end:
             raise AssertionError(f"not within {within_s:.0f} s: {what}")
-        time.sleep(0.02)  # the one pause of a wait on a condition
+        time.sleep(0.05)  # the one pause of a wait on a condition
 
 
 class Caller:
     """A module's client of the API at `url`, signing with the keys of `home`."""
 
-    def __init__(self, *, url: str, home: Path, tenants: Sequence[str] = ("acme",), scope: str = "jobs:submit jobs:read") -> None:
+    def __init__(
+        self, *, url: str, home: Path, tenants: Sequence[str] = ("acme",), scope: str = "jobs:submit jobs:read"
+    ) -> None:
         self._home = home
         self._tenants = list(tenants)
         self._scope = scope
@@ -46,7 +51,9 @@ class Caller:
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
         """Send a request with a fresh token."""
         held = token(home=self._home, tenants=self._tenants, scope=self._scope)
-        return self._http.request(method, path, headers={"Authorization": f"Bearer {held}", **more.pop("headers", {})}, **more)
+        return self._http.request(
+            method, path, headers={"Authorization": f"Bearer {held}", **more.pop("headers", {})}, **more
+        )
 
     def submit(self, type: str, params: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:  # noqa: A002
         """Submit a job that must be admitted; return it."""

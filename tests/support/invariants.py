@@ -13,8 +13,10 @@ SELECT job_id::text, count(*) FROM attempts WHERE ending = 'succeeded' GROUP BY 
 UNPROVEN_SUCCESS = """
 SELECT j.job_id::text, j.status,
        (SELECT count(*) FROM attempts a WHERE a.job_id = j.job_id AND a.ending = 'succeeded') AS successes,
-       (SELECT count(*) FROM events e WHERE e.subject = j.job_id::text AND e.type = 'operations.job.completed') AS events,
-       (SELECT count(*) FROM evidence_records r WHERE r.subject_id = j.job_id::text AND r.predicate = 'outcome') AS records
+       (SELECT count(*) FROM events e
+         WHERE e.subject = j.job_id::text AND e.type = 'operations.job.completed') AS events,
+       (SELECT count(*) FROM evidence_records r
+         WHERE r.subject_id = j.job_id::text AND r.predicate = 'outcome') AS records
   FROM jobs j WHERE j.outcome = 'succeeded'
 """
 TERMINAL_WITHOUT_EVIDENCE = """
@@ -36,7 +38,8 @@ def broken(truth: Truth) -> list[str]:
     found = [f"1: job {row['job_id']} is still {row['status']}" for row in truth.rows(UNFINISHED)]
     found += [f"3: job {row['job_id']} succeeded {row['count']} times" for row in truth.rows(DOUBLE_SUCCESS)]
     found += [
-        f"3: job {row['job_id']} succeeded with {row['successes']} attempts, {row['events']} events, {row['records']} records"
+        f"3: job {row['job_id']} succeeded with {row['successes']} attempts, {row['events']} events,"
+        f" {row['records']} records"
         for row in truth.rows(UNPROVEN_SUCCESS)
         if (row["successes"], row["events"], row["records"]) != (1, 1, 1)
     ]

@@ -14,7 +14,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 from apps.core import strict_json
 
 if TYPE_CHECKING:
-    from django.forms import ModelForm as RowForm
+    RowForm = forms.ModelForm
 else:
 
     class RowForm(forms.ModelForm):
@@ -53,8 +53,8 @@ class WordsField(forms.Field):
 class JSONObjectField(forms.Field):
     """A JSON object, read as strictly as the API reads one, shown indented."""
 
-    def __init__(self, **options: Any) -> None:
-        options.setdefault("widget", UnfoldAdminTextareaWidget(attrs={"rows": 16, "class": "ops-mono"}))
+    def __init__(self, *, rows: int = 16, **options: Any) -> None:
+        options.setdefault("widget", UnfoldAdminTextareaWidget(attrs={"rows": rows, "class": "ops-mono"}))
         super().__init__(**options)
 
     def prepare_value(self, value: Any) -> Any:

@@ -35,7 +35,7 @@ class InfinitePaginator(AnyPaginator):
     template_name = "unfold/helpers/pagination_infinite.html"
 
     @property
-    def count(self) -> int:  # type: ignore[override]  # a cached query there, a bound here
+    def count(self) -> int:  # a cached query there, a bound here
         """Return the rows within the pages one may turn to."""
         return self.per_page * MAX_PAGES
 

@@ -62,6 +62,14 @@ def badge(word: str, colour: str = "default") -> SafeString:
     return format_html('<span class="ops-badge ops-{}">{}</span>', colour, word)
 
 
+def moment(instant: str | None) -> SafeString | str:
+    """Return an instant as the API writes it, to the millisecond, in one line."""
+    if not instant:
+        return ""
+    whole, _, fraction = instant.removesuffix("Z").partition(".")
+    return format_html('<span class="ops-moment">{}.{}Z</span>', whole.replace("T", " "), fraction.ljust(3, "0")[:3])
+
+
 def log_lines(lines: Iterable[Iterable[Any]]) -> SafeString:
     """Return log lines, [at, level, message, fields] each, as a terminal would show them."""
     rows = format_html_join(

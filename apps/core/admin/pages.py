@@ -11,6 +11,7 @@ from django.contrib.admin import ShowFacets
 from django.db import models
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.text import slugify
 
 from apps.core.admin.lists import InfinitePaginator
 from apps.core.ids import BadIdError, parse_id
@@ -41,7 +42,7 @@ def column(title: str, *, label: bool | dict[str, str] | None = None, ordering: 
 
 def button(title: str) -> Callable[[Shown], Shown]:
     """Make a method a button titled `title` on a row's page: (request, object_id) → response."""
-    made: Callable[[Shown], Shown] = unfold.decorators.action(description=title)
+    made: Callable[[Shown], Shown] = unfold.decorators.action(description=title, url_path=slugify(title))
     return made
 
 
@@ -93,6 +94,16 @@ class RecordAdmin(Page[Row]):
             return rows.defer(*self.heavy)
         return rows
 
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Show the record; people have changed nothing about it, so there is no history of theirs to offer."""
+        return super().changeform_view(request, object_id, form_url, {"show_history": False, **(extra_context or {})})
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Row], search_term: str
     ) -> tuple[QuerySet[Row], bool]:
@@ -116,11 +127,22 @@ class ConfigurationAdmin(Page[Row]):
 
     refusals: ClassVar[tuple[type[Exception], ...]] = ()  # the named errors of the operations that this page calls
     fixed: ClassVar[tuple[str, ...]] = ()  # chosen once, when the row is made
+    told: ClassVar[tuple[str, ...]] = ()  # never chosen: what the database knows of a row that exists
 
     def get_readonly_fields(self, request: HttpRequest, obj: Row | None = None) -> tuple[str, ...]:
-        """Return what cannot be edited: what was fixed when the row was made joins the rest."""
+        """Return what cannot be edited: of a row that exists, also what was fixed when it was made."""
         always = tuple(str(name) for name in super().get_readonly_fields(request, obj))
-        return always if obj is None else (*self.fixed, *always)
+        return always if obj is None else (*self.fixed, *self.told, *always)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Row | None = None) -> Any:
+        """Return the page's parts; a row that does not exist yet has nothing to tell."""
+        parts = super().get_fieldsets(request, obj)
+        if obj is not None:
+            return parts
+        return [
+            (title, {**part, "fields": [name for name in part["fields"] if name not in self.told]})
+            for title, part in parts
+        ]
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Return the bulk actions, without deletion: a rule is taken away one at a time, on its own page."""

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter, RelatedDropdownFilter
 
 from apps.core.admin.lists import SinceFilter
-from apps.core.admin.markup import as_json, mono, span
+from apps.core.admin.markup import as_json, badge, mono, span
 from apps.core.admin.pages import RecordAdmin, column
 from apps.jobs.admin.story import story_of
 from apps.jobs.lifecycle import Priority
@@ -74,15 +75,17 @@ class JobAdmin(RecordAdmin[Job]):
     search_help_text = "A whole job id"
     ordering = ("-job_id",)
     heavy = ("params", "result", "error", "progress", "obligations")
+    compressed_fields = False
     change_form_outer_after_template = "admin/jobs/story.html"
     fieldsets = (
         (
             None,
             {
                 "fields": (
-                    "shown_id", "shown_status", "outcome", "reason_code", "type", "of_tenant", "in_environment",
-                    "region", "shown_priority", "contract", "contract_digest", "trigger", "submitted_by",
-                    "concurrency_key",
+                    ("shown_id", "shown_status", "reason_code"),
+                    ("type", "of_tenant", "submitted_by"),
+                    ("in_environment", "region", "shown_priority"),
+                    ("contract", "contract_digest", "trigger"),
                 ),
             },
         ),
@@ -90,9 +93,11 @@ class JobAdmin(RecordAdmin[Job]):
             "Run",
             {
                 "fields": (
-                    "shown_attempt", "retries", "fence", "worker_id", "worker_pid", "timeout_s", "submitted_at",
-                    "run_at", "queued_at", "due_at", "dispatched_at", "started_at", "finished_at", "took",
-                    "cancel_requested_at",
+                    ("shown_attempt", "fence", "took"),
+                    ("submitted_at", "queued_at", "dispatched_at"),
+                    ("started_at", "finished_at", "cancel_requested_at"),
+                    ("run_at", "due_at", "timeout_s"),
+                    ("worker_id", "worker_pid", "concurrency_key"),
                 ),
             },
         ),
@@ -100,8 +105,9 @@ class JobAdmin(RecordAdmin[Job]):
             "Content",
             {
                 "fields": (
-                    "shown_params", "params_digest", "shown_progress", "shown_result", "shown_error",
-                    "shown_obligations",
+                    ("shown_error", "shown_progress"),
+                    ("shown_params", "shown_result"),
+                    ("params_digest", "shown_obligations"),
                 ),
             },
         ),
@@ -120,10 +126,13 @@ class JobAdmin(RecordAdmin[Job]):
         """Return its id."""
         return mono(row.job_id)
 
-    @column("Status", label=STATUS_COLOURS)
-    def shown_status(self, row: Job) -> str:
-        """Return where it stands."""
-        return row.status
+    @column("Status")
+    def shown_status(self, row: Job) -> Any:
+        """Return where it stands, and how it ended where that is another word."""
+        stands = badge(row.status, STATUS_COLOURS.get(row.status, "default"))
+        if row.outcome in {None, row.status}:
+            return stands
+        return format_html("{} {}", stands, badge(str(row.outcome), STATUS_COLOURS.get(str(row.outcome), "default")))
 
     @column("Tenant")
     def of_tenant(self, row: Job) -> str:

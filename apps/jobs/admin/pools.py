@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from apps.core.admin.fields import RowForm, WordsField, among
-from apps.core.admin.markup import mono, span
+from apps.core.admin.markup import badge, mono, span
 from apps.core.admin.pages import ConfigurationAdmin, RecordAdmin, column
 from apps.core.database import ClockTimestamp
 from apps.jobs.models import Environment, Process
@@ -77,13 +77,13 @@ class EnvironmentAdmin(ConfigurationAdmin[Environment]):
         """Return for whom it is."""
         return "every tenant" if row.allowed_tenants is None else ", ".join(row.allowed_tenants)
 
-    @column("State", label={"open": "success", "paused": "warning"})
-    def standing(self, row: Environment) -> tuple[str, str]:
+    @column("State")
+    def standing(self, row: Environment) -> Any:
         """Return whether it takes work."""
         left = row.pause_left  # type: ignore[attr-defined]  # annotated above
         if left is None or left.total_seconds() <= 0:
-            return ("open", "open")
-        return ("paused", f"paused for {span(left)}: {row.pause_reason or 'no reason given'}")
+            return badge("open", "success")
+        return badge(f"paused for {span(left)}: {row.pause_reason or 'no reason given'}", "warning")
 
     def save_model(self, request: HttpRequest, obj: Environment, form: Any, change: bool) -> None:
         """Set the environment."""
@@ -124,10 +124,11 @@ class ProcessAdmin(RecordAdmin[Process]):
         """Return its id."""
         return mono(row.process_id)
 
-    @column("State", label=LEASE_COLOURS)
-    def lease(self, row: Process) -> str:
+    @column("State")
+    def lease(self, row: Process) -> Any:
         """Return what it says of itself, unless its lease ran out meanwhile."""
-        return lease_state(state=row.state, left_s=row.left.total_seconds())  # type: ignore[attr-defined]
+        state = lease_state(state=row.state, left_s=row.left.total_seconds())  # type: ignore[attr-defined]
+        return badge(state, LEASE_COLOURS[state])
 
     @column("Last beat")
     def beat_ago(self, row: Process) -> str:

@@ -8,7 +8,7 @@ from django.contrib import admin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
 from apps.core.admin.lists import SinceFilter
-from apps.core.admin.markup import as_json, link, log_lines, mono, span
+from apps.core.admin.markup import as_json, badge, link, log_lines, mono, span
 from apps.core.admin.pages import RecordAdmin, Row, column
 from apps.jobs.admin.story import WHAT_COLOURS, error_in_brief
 from apps.jobs.models import Attempt, Decision, Job, LogChunk
@@ -57,10 +57,10 @@ class AttemptAdmin(BesideJob[Attempt]):
         ("After it was fenced off", {"fields": ("late_ending", "late_at")}),
     )
 
-    @column("Ending", label=WHAT_COLOURS)
-    def shown_ending(self, row: Attempt) -> str:
+    @column("Ending")
+    def shown_ending(self, row: Attempt) -> Any:
         """Return how it ended."""
-        return row.ending
+        return badge(row.ending, WHAT_COLOURS.get(row.ending, "default"))
 
     @column("Took")
     def took(self, row: Attempt) -> str | None:
@@ -93,19 +93,19 @@ class DecisionAdmin(BesideJob[Decision]):
     ordering = ("-decision_id",)
     heavy = ("context",)
     fields = (
-        "shown_id", "of_job", "of_tenant", "point", "action", "answer", "reason_code", "reason", "policy_revision",
+        "decision_id", "of_job", "of_tenant", "point", "action", "answer", "reason_code", "reason", "policy_revision",
         "decided_at", "shown_context",
     )  # fmt: skip
 
     @column("Decision")
     def shown_id(self, row: Decision) -> Any:
-        """Return its id."""
-        return mono(row.decision_id)
+        """Return the end of its id, which is enough to tell it from its neighbours."""
+        return mono(str(row.decision_id)[-12:])
 
-    @column("Answer", label={"allowed": "success", "refused": "warning"})
-    def answer(self, row: Decision) -> str:
+    @column("Answer")
+    def answer(self, row: Decision) -> Any:
         """Return the answer."""
-        return "allowed" if row.allowed else "refused"
+        return badge("allowed", "success") if row.allowed else badge("refused", "warning")
 
     @column("Context")
     def shown_context(self, row: Decision) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.safestring import SafeString
 
-from apps.core.admin.markup import badge, brief, link, log_lines, mono
+from apps.core.admin.markup import badge, brief, link, log_lines, moment, mono
 from apps.evidence.models import Record
 from apps.evidence.queries import examine
 from apps.jobs import representation
@@ -40,8 +40,8 @@ def story_of(job: Job) -> dict[str, Any]:
         "timeline": _table(
             ("At", "What", "Detail"),
             [
-                (moment["at"], badge(moment["what"], WHAT_COLOURS.get(moment["what"], "default")), brief(_rest(moment)))
-                for moment in representation.timeline(job, attempts=kept, decisions=decisions)
+                (moment(each["at"]), badge(each["what"], WHAT_COLOURS.get(each["what"], "default")), brief(_rest(each)))
+                for each in representation.timeline(job, attempts=kept, decisions=decisions)
             ],
         ),
         "attempts": _table(
@@ -63,9 +63,9 @@ def _table(headers: tuple[str, ...], rows: list[tuple[Any, ...]]) -> dict[str, A
     return {"headers": headers, "rows": rows}
 
 
-def _rest(moment: Mapping[str, Any]) -> dict[str, Any]:
+def _rest(happened: Mapping[str, Any]) -> dict[str, Any]:
     """Return a moment's detail; of an error, its code and class are enough here."""
-    rest = {name: value for name, value in moment.items() if name not in {"at", "what"}}
+    rest = {name: value for name, value in happened.items() if name not in {"at", "what"}}
     if isinstance(rest.get("error"), dict):
         rest["error"] = error_in_brief(rest["error"])
     return rest
@@ -84,8 +84,8 @@ def _attempt(row: Attempt) -> tuple[Any, ...]:
         link(Attempt, row.pk, row.fence),
         row.number or "never claimed",
         ending,
-        representation.instant(row.started_at) or "",
-        representation.instant(row.finished_at),
+        moment(representation.instant(row.started_at)),
+        moment(representation.instant(row.finished_at)),
         row.worker_pid or "",
         row.log_lines,
         error_in_brief(row.error),
@@ -101,7 +101,7 @@ def _decision(row: Decision) -> tuple[Any, ...]:
         badge("allowed", "success") if row.allowed else badge("refused", "warning"),
         f"{row.reason_code} {row.reason}".strip(),
         mono(row.policy_revision),
-        representation.instant(row.decided_at),
+        moment(representation.instant(row.decided_at)),
     )
 
 

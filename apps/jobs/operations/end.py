@@ -98,9 +98,10 @@ def decide(held: Held, *, ending: Ending, at: datetime, retry: Retry, report: Re
 END = f"""
 WITH e AS (
     SELECT * FROM jsonb_to_recordset(%(ends)s) AS e(
-        job_id uuid, fence bigint, source text, status text, outcome text, reason_code text, ending text, number smallint,
-        attempt_back smallint, at timestamptz, due_at timestamptz, error jsonb, result jsonb, log_lines int,
-        log_digest text, unclaimed smallint, event_id uuid, event_type text, event_subject text, event_data jsonb,
+        job_id uuid, fence bigint, source text, status text, outcome text, reason_code text, ending text,
+        number smallint, attempt_back smallint, at timestamptz, due_at timestamptz, error jsonb, result jsonb,
+        log_lines int, log_digest text, unclaimed smallint, event_id uuid, event_type text,
+        event_subject text, event_data jsonb,
         {evidence_log.COLUMNS})
 ), ended AS (
     UPDATE jobs j SET status = e.status, outcome = e.outcome,
@@ -145,7 +146,7 @@ def write(ends: Sequence[End]) -> set[tuple[UUID, int]]:
         cursor.execute(END, {"ends": orjson.dumps(rows).decode()})
         written = {(job_id, fence) for job_id, fence in cursor.fetchall()}
         late = [row for row in rows if (UUID(row["job_id"]), row["fence"]) not in written]
-        # Only who ran it can finish late. (Its own end written twice, the first answer lost on the way, reads the same.)
+        # Only who ran it can finish late. (Its own end written twice, the first answer lost, reads the same.)
         late = [row for row in late if row["ending"] not in {Ending.UNCLAIMED, Ending.UNPUBLISHED, Ending.WORKER_LOST}]
         if late:
             cursor.execute(LATE, {"ends": orjson.dumps(late).decode()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 LEASE_S = 15
@@ -10,7 +11,8 @@ BEAT_EVERY_S = 5
 # Statements, not functions: a process beats over a connection of its own, in a thread of its own, so that neither a
 # long transaction nor a worker's pool can stop its heart.
 REGISTER = """
-INSERT INTO processes (process_id, role, name, host, pid, environment, capacity, state, started_at, beat_at, lease_until)
+INSERT INTO processes
+       (process_id, role, name, host, pid, environment, capacity, state, started_at, beat_at, lease_until)
 VALUES (%(process_id)s, %(role)s, %(name)s, %(host)s, %(pid)s, %(environment)s, %(capacity)s, 'live',
         clock_timestamp(), clock_timestamp(), clock_timestamp() + make_interval(secs => %(lease_s)s))
 """
@@ -28,7 +30,7 @@ FORGET = "DELETE FROM processes WHERE state = 'gone' AND beat_at < clock_timesta
 
 def registration(
     *, process_id: UUID, role: str, name: str, host: str, pid: int, environment: str | None, capacity: int
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Return the parameters of `REGISTER`."""
     return {
         "process_id": process_id,

@@ -24,36 +24,54 @@ SELECT j.job_id, j.fence, j.tenant_id, j.type, j.status, j.attempt, j.max_attemp
   FROM jobs j
 """
 
-LOST = HELD + """
+LOST = (
+    HELD
+    + """
   LEFT JOIN processes p ON p.process_id = j.worker_id
  WHERE j.status = 'running' AND (p.process_id IS NULL OR p.state = 'gone' OR p.lease_until < clock_timestamp())
  ORDER BY j.started_at LIMIT 500
 """
+)
 
-UNCLAIMED = HELD + """
+UNCLAIMED = (
+    HELD
+    + """
  WHERE j.status = 'dispatched' AND j.dispatched_at < clock_timestamp()
        - make_interval(secs => %(after_s)s * power(2, least(j.unclaimed, 6)))
  ORDER BY j.dispatched_at LIMIT 500
 """
+)
 
-OVERTIME = HELD + """
+OVERTIME = (
+    HELD
+    + """
  WHERE j.status = 'running' AND j.started_at < clock_timestamp() - make_interval(secs => j.timeout_s + %(over_s)s)
  ORDER BY j.started_at LIMIT 500
 """
+)
 
-OF_WORKER = HELD + """
+OF_WORKER = (
+    HELD
+    + """
  WHERE j.status = 'running' AND j.worker_id = %(worker)s
 """
+)
 
 # A child forked after the living were counted is alive though uncounted: what it claimed is too young to be judged.
-OF_DEAD_CHILDREN = OF_WORKER + """
+OF_DEAD_CHILDREN = (
+    OF_WORKER
+    + """
    AND NOT j.worker_pid = ANY (%(pids)s) AND j.started_at < clock_timestamp() - interval '2 seconds'
 """
+)
 
-OF_DISPATCHES = HELD + """
+OF_DISPATCHES = (
+    HELD
+    + """
  WHERE j.status = %(status)s
    AND (j.job_id, j.fence) IN (SELECT * FROM unnest(%(ids)s::uuid[], %(fences)s::bigint[]))
 """
+)
 
 EXPIRE = """
 UPDATE processes SET state = 'gone' WHERE state <> 'gone' AND lease_until < clock_timestamp() RETURNING process_id
@@ -101,15 +119,17 @@ def hand_back_of_dead_children(
     return _end_all(OF_DEAD_CHILDREN, values, ending=Ending.WORKER_LOST, retry_of=retry_of, report=PROCESS_DIED)
 
 
-def hand_back_of_dead_child(dispatches: Sequence[tuple[UUID, int]], *, retry_of: RetryOf) -> set[tuple[UUID, int]]:
-    """End the running dispatches (job_id, fence) whose process was seen to die: `worker_lost`, an attempt spent."""
-    return _end_all(
-        OF_DISPATCHES,
-        _dispatches(dispatches, status=State.RUNNING),
-        ending=Ending.WORKER_LOST,
-        retry_of=retry_of,
-        report=PROCESS_DIED,
-    )
+def hand_back_of_dead_child(
+    dispatches: Sequence[tuple[UUID, int]], *, stopping: bool, retry_of: RetryOf
+) -> set[tuple[UUID, int]]:
+    """End the running dispatches (job_id, fence) whose process was seen to die.
+
+    `worker_lost`, an attempt spent; but a worker that is `stopping` ends its processes itself, when the grace time is
+    over, and that is no attempt of the job's.
+    """
+    ending, report = (Ending.HANDED_BACK, end.NOTHING_REPORTED) if stopping else (Ending.WORKER_LOST, PROCESS_DIED)
+    values = _dispatches(dispatches, status=State.RUNNING)
+    return _end_all(OF_DISPATCHES, values, ending=ending, retry_of=retry_of, report=report)
 
 
 def hand_back_of_stopping(*, worker_id: UUID, retry_of: RetryOf) -> set[tuple[UUID, int]]:

@@ -100,7 +100,7 @@ SELECT cancel_requested_at IS NOT NULL FROM live
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """Where a running attempt stands with the plane: `fenced` if it holds the job no more, `cancel` if asked to stop."""
+    """Where a running attempt stands with the plane: `fenced` if it holds the job no more, `cancel` if told to stop."""
 
     fenced: bool
     cancel: bool

@@ -45,7 +45,7 @@ class Submission:
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """Why a job was refused, in the words the caller reads. `retry_after_s` is set for a limit that clears by itself."""
+    """Why a job was refused, in the caller's words. `retry_after_s` is set for a limit that clears by itself."""
 
     code: str
     reason: str
@@ -134,7 +134,9 @@ def _rule(submission: Submission, *, region: str, points: DecisionPoints) -> _Ru
     """Ask Governance, then Subscription, then count against the limits: the first no is the reason."""
     if submission.job_type.contract == "required" and submission.contract is None:
         # The type's own word, kept as a decision like any other: there is nothing to ask Governance about.
-        reason = f"'{submission.job_type.name}' runs only under a contract: name one as 'contract', like 'kpi.revenue@3'"
+        reason = (
+            f"'{submission.job_type.name}' runs only under a contract: name one as 'contract', like 'kpi.revenue@3'"
+        )
         missing = Answer(
             allowed=False,
             decision_id=uuid7(),
@@ -168,7 +170,7 @@ def _refusal(answer: Answer, *, point: str) -> Refusal:
 
 
 def _over_limit(*, tenant_id: str, answer: Answer) -> Refusal | None:
-    """Return why the tenant may not add another job now, or None. Counting stops at the limit: it never scans further."""
+    """Return why the tenant may not add another job now, or None. Counting stops at the limit."""
     backlog_cap, per_day = answer.limits.get("backlog_cap"), answer.limits.get("jobs_per_day")
     with connection.cursor() as cursor:
         cursor.execute(
@@ -176,18 +178,28 @@ def _over_limit(*, tenant_id: str, answer: Answer) -> Refusal | None:
             " LIMIT %(cap)s) AS waiting), CASE WHEN %(per_day)s::int IS NOT NULL THEN (SELECT count(*) FROM (SELECT 1"
             " FROM jobs WHERE tenant_id = %(tenant)s AND submitted_at >= date_trunc('day', clock_timestamp())"
             " AND status <> 'rejected' LIMIT %(per_day)s) AS today) END,"
-            " ceil(extract(epoch FROM date_trunc('day', clock_timestamp()) + interval '1 day' - clock_timestamp()))::int",
+            " ceil(extract(epoch FROM date_trunc('day', clock_timestamp()) + interval '1 day'"
+            " - clock_timestamp()))::int",
             {"tenant": tenant_id, "cap": backlog_cap, "per_day": per_day},
         )
         waiting, today, day_left_s = cursor.fetchone() or (0, None, 0)
-    limit = {"decision_id": answer.decision_id, "point": "subscription"}
     if backlog_cap is not None and waiting >= backlog_cap:
         reason = f"{waiting} jobs are waiting, and the plan's backlog cap is {backlog_cap}"
-        return Refusal(code="backlog_full", reason=reason, retry_after_s=30, **limit)
+        return _limit_reached(answer, code="backlog_full", reason=reason, retry_after_s=30)
     if per_day is not None and today >= per_day:
         reason = f"{today} jobs were submitted today, and the plan allows {per_day} a day (UTC)"
-        return Refusal(code="jobs_per_day", reason=reason, retry_after_s=day_left_s, **limit)
+        return _limit_reached(answer, code="jobs_per_day", reason=reason, retry_after_s=day_left_s)
     return None
+
+
+def _limit_reached(answer: Answer, *, code: str, reason: str, retry_after_s: int) -> Refusal:
+    return Refusal(
+        code=code,
+        reason=reason,
+        decision_id=answer.decision_id,
+        point="subscription",
+        retry_after_s=retry_after_s,
+    )
 
 
 WRITE = f"""

@@ -1,4 +1,4 @@
-"""`manage.py set_up`: everything a plane needs before its processes start. Repeating it changes nothing that is right."""
+"""`manage.py set_up`: everything a plane needs before its processes start. Safe to repeat."""
 
 from __future__ import annotations
 

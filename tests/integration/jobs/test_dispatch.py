@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,12 +13,9 @@ from apps.jobs.lifecycle import Ending, Priority, State
 from apps.jobs.operations import recover
 from apps.jobs.operations.dispatch import dispatch, release_due
 from apps.jobs.retry import Retry
-from apps.jobs.scheduling import Holding, Pool, Waiting
-from tests.integration.conftest import Look
+from apps.jobs.scheduling import Holding, Pool, TypeLimits, Waiting, barred
+from tests.integration.conftest import Change, Control, Look
 from tests.support.work import admitted, claimed, dispatched, finish, only, submitted, worker
-
-Control = Callable[[], AbstractContextManager[None]]
-Change = Callable[..., int]
 
 
 def job(look: Look, job_id: UUID) -> dict[str, Any]:
@@ -105,7 +100,9 @@ class TestReleasing:
             assert release_due(limit=10) == 1
         assert job(look, job_id)["status"] == "queued"
 
-    def test_takes_the_longest_due_first_and_no_more_than_asked(self, look: Look, control: Control, change: Change) -> None:
+    def test_takes_the_longest_due_first_and_no_more_than_asked(
+        self, look: Look, control: Control, change: Change
+    ) -> None:
         soon = datetime.now(tz=UTC) + timedelta(hours=1)
         ids = [admitted(run_at=soon) for _ in range(3)]
         for n, job_id in enumerate(ids):
@@ -147,7 +144,11 @@ class TestWhatTheSchedulerSees:
         admitted(run_at=datetime.now(tz=UTC) + timedelta(hours=1))
         with control():
             waiting = queries.next_waiting(environment="default", per_tenant=10)
-            assert [each.job_id for each in queries.next_waiting(environment="default", per_tenant=2)] == [urgent, first, other]
+            assert [each.job_id for each in queries.next_waiting(environment="default", per_tenant=2)] == [
+                urgent,
+                first,
+                other,
+            ]
         assert waiting == [
             Waiting(urgent, "acme", "ops.noop", None),
             Waiting(first, "acme", "ops.noop", None),
@@ -168,19 +169,44 @@ class TestWhatTheSchedulerSees:
         with control():
             assert queries.next_waiting(environment="default", per_tenant=10) == []
 
-    def test_a_job_that_nothing_holds_back_is_seen_behind_any_number_that_wait_for_a_key(self, control: Control) -> None:
+    def test_a_job_that_nothing_holds_back_is_seen_behind_any_number_that_wait_for_a_key(
+        self, control: Control
+    ) -> None:
         """Else an environment idles behind one key, which invariant 5 forbids."""
         held = admitted(concurrency_key="table")
         for _ in range(12):
             admitted(concurrency_key="table")
-        free = admitted()
+        free, same_key_of_another = admitted(), admitted(tenant="globex", concurrency_key="table")
         with control():
             dispatched(held)
-            waiting = queries.next_waiting(environment="default", per_tenant=4)
-        assert free in {each.job_id for each in waiting}
+            past = barred(holding=queries.holding(), limits={})
+            waiting = queries.next_waiting(environment="default", per_tenant=4, past=past)
+        assert [each.job_id for each in waiting] == [free, same_key_of_another]
+
+    @pytest.mark.parametrize(
+        ("limits", "sees"),
+        [
+            (TypeLimits(running=1), ["acme ops.sleep"]),
+            (TypeLimits(running_per_tenant=1), ["acme ops.sleep", "globex ops.noop"]),
+            (TypeLimits(running=2, running_per_tenant=2), ["acme ops.noop", "acme ops.noop", "globex ops.noop"]),
+        ],
+        ids=["in all", "a tenant", "not reached"],
+    )
+    def test_a_job_is_seen_behind_any_number_of_a_type_that_is_at_its_limit(
+        self, control: Control, limits: TypeLimits, sees: list[str]
+    ) -> None:
+        held, *_ = [admitted() for _ in range(6)]
+        admitted("ops.sleep", params={"seconds": 1})
+        admitted(tenant="globex")
+        with control():
+            dispatched(held)
+            past = barred(holding=queries.holding(), limits={"ops.noop": limits})
+            waiting = queries.next_waiting(environment="default", per_tenant=2, past=past)
+        assert [f"{each.tenant_id} {each.type}" for each in waiting] == sees
 
     def test_slots_are_held_from_dispatch_to_the_fences_end_and_no_longer(self, control: Control) -> None:
-        one, two, three = admitted(concurrency_key="k"), admitted(tenant="globex", environment="batch"), admitted()
+        one, two = admitted(concurrency_key="k"), admitted(tenant="globex", environment="batch")
+        admitted()
         with control():
             assert queries.holding() == []
             dispatched(one)
@@ -191,11 +217,8 @@ class TestWhatTheSchedulerSees:
             ]
             finish(run)
             assert queries.holding() == [Holding("default", "acme", "ops.noop", "k")]
-        assert three
 
-    @pytest.mark.parametrize(
-        ("workers", "capacity"), [([], 0), ([1], 2), ([2, 1], 4), ([4], 5), ([100], 5)], ids=lambda each: str(each)
-    )
+    @pytest.mark.parametrize(("workers", "capacity"), [([], 0), ([1], 2), ([2, 1], 4), ([4], 5), ([100], 5)], ids=str)
     def test_a_pool_holds_what_its_live_workers_can_start_and_one_more_but_never_more_than_its_slots(
         self, control: Control, workers: list[int], capacity: int
     ) -> None:
@@ -207,7 +230,8 @@ class TestWhatTheSchedulerSees:
         assert found["batch"].capacity == 0
 
     @pytest.mark.parametrize(
-        "dying", ["state = 'gone'", "state = 'draining'", "lease_until = clock_timestamp() - interval '1 ms'", "role = 'web'"]
+        "dying",
+        ["state = 'gone'", "state = 'draining'", "lease_until = clock_timestamp() - interval '1 ms'", "role = 'web'"],
     )
     def test_a_worker_that_is_none_any_more_adds_nothing(self, control: Control, change: Change, dying: str) -> None:
         with control():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
 
@@ -16,11 +14,8 @@ from apps.core.ids import uuid7
 from apps.jobs.lifecycle import Ending
 from apps.jobs.operations.dispatch import release_due
 from apps.jobs.operations.run import Claimed, Standing, claim, report
-from tests.integration.conftest import Look
+from tests.integration.conftest import Change, Control, Look
 from tests.support.work import AT_ONCE, PID, admitted, claimed, dispatched, finish, only, worker
-
-Control = Callable[[], AbstractContextManager[None]]
-Change = Callable[..., int]
 
 
 def job(look: Look, job_id: UUID) -> dict[str, Any]:
@@ -125,7 +120,9 @@ class TestClaiming:
             assert claim(job_id=job_id, fence=made.fence, worker_id=mine, pid=PID) is None
         assert job(look, job_id)["status"] == "dispatched"
 
-    def test_by_a_draining_worker_is_granted_for_it_took_the_message_before(self, control: Control, change: Change) -> None:
+    def test_by_a_draining_worker_is_granted_for_it_took_the_message_before(
+        self, control: Control, change: Change
+    ) -> None:
         job_id = admitted()
         with control():
             mine = worker()
@@ -171,13 +168,18 @@ class TestReporting:
         job_id = admitted()
         with control():
             run = claimed(job_id, worker_id=worker())
-            said = {"job_id": job_id, "fence": run.fence}
-            standing = report(**said, progress={"done": 1}, first_line=1, lines=[["t", "info", "one", {}], ["t", "info", "two", {}]])
+            said: dict[str, Any] = {"job_id": job_id, "fence": run.fence}
+            standing = report(
+                **said, progress={"done": 1}, first_line=1, lines=[["t", "info", "one", {}], ["t", "info", "two", {}]]
+            )
             assert standing == Standing(fenced=False, cancel=False)
             report(**said, progress=None, first_line=3, lines=[["t", "info", "three", {"n": 3}]])
         assert job(look, job_id)["progress"] == {"done": 1}
         chunks = look("SELECT * FROM log_chunks ORDER BY first_line")
-        assert [(each["tenant_id"], each["fence"], each["first_line"]) for each in chunks] == [("acme", 1, 1), ("acme", 1, 3)]
+        assert [(each["tenant_id"], each["fence"], each["first_line"]) for each in chunks] == [
+            ("acme", 1, 1),
+            ("acme", 1, 3),
+        ]
         assert [line[2] for each in chunks for line in each["lines"]] == ["one", "two", "three"]
 
     def test_the_same_lines_twice_keeps_them_once(self, look: Look, control: Control) -> None:
@@ -206,7 +208,9 @@ class TestReporting:
         assert standing == Standing(fenced=False, cancel=True)
 
     @pytest.mark.parametrize("how", ["ended", "another fence", "claimed anew"])
-    def test_after_its_fence_is_over_changes_nothing_and_is_told_so(self, look: Look, control: Control, how: str) -> None:
+    def test_after_its_fence_is_over_changes_nothing_and_is_told_so(
+        self, look: Look, control: Control, how: str
+    ) -> None:
         job_id = admitted()
         with control():
             mine = worker()
@@ -220,7 +224,9 @@ class TestReporting:
                 release_due(limit=1)
                 claimed(job_id, worker_id=mine)
             before = job(look, job_id)
-            standing = report(job_id=job_id, fence=fence, progress={"done": 9}, first_line=1, lines=[["t", "info", "late", {}]])
+            standing = report(
+                job_id=job_id, fence=fence, progress={"done": 9}, first_line=1, lines=[["t", "info", "late", {}]]
+            )
         assert standing == Standing(fenced=True, cancel=False)
         assert job(look, job_id) == before
         assert look("SELECT 1 FROM log_chunks") == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +11,7 @@ from uuid import UUID
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from apps.core.digests import digest_of
 from apps.evidence.queries import examine
@@ -20,11 +20,8 @@ from apps.jobs.lifecycle import Priority, State
 from apps.jobs.operations.submit import DecisionPoints, Submitted, UnknownEnvironmentError, UnknownTenantError, submit
 from apps.jobs.operations.wake import CHANNEL
 from apps.tenancy.context import in_tenant
-from tests.integration.conftest import Look
+from tests.integration.conftest import Change, Control, Look
 from tests.support.work import admitted, claimed, only, submission, submitted, worker
-
-Control = Callable[[], AbstractContextManager[None]]
-Change = Callable[..., int]
 
 
 def job(look: Look, job_id: UUID) -> dict[str, Any]:
@@ -44,7 +41,12 @@ class TestAnAdmittedJob:
 
     def test_is_queued_with_what_was_asked_for(self, look: Look) -> None:
         made = submitted(
-            "ops.sleep", params={"seconds": 1}, priority=Priority.HIGH, timeout_s=7, concurrency_key="k", trigger="connector"
+            "ops.sleep",
+            params={"seconds": 1},
+            priority=Priority.HIGH,
+            timeout_s=7,
+            concurrency_key="k",
+            trigger="connector",
         )
         assert made.status is State.QUEUED
         row = job(look, made.job_id)
@@ -81,7 +83,9 @@ class TestAnAdmittedJob:
     def test_keeps_both_decisions_with_their_revisions(self, look: Look) -> None:
         job_id = admitted()
         rows = look("SELECT * FROM decisions WHERE job_id = %s ORDER BY point", job_id)
-        assert [(row["point"], row["allowed"], row["reason_code"], row["action"], row["tenant_id"]) for row in rows] == [
+        assert [
+            (row["point"], row["allowed"], row["reason_code"], row["action"], row["tenant_id"]) for row in rows
+        ] == [
             ("governance", True, "allowed", "operations.submit", "acme"),
             ("subscription", True, "entitled", "operations.submit", "acme"),
         ]
@@ -117,17 +121,18 @@ class TestAnAdmittedJob:
         assert said["subject"] == [{"name": f"job:{job_id}", "digest": {"sha256": digest_of({})[7:]}}]
         assert said["predicate"]["contract_digest"] == digest
         kept = look("SELECT point, decision_id, policy_revision FROM decisions")
-        assert {point: (each["decision_id"], each["policy_revision"]) for point, each in said["predicate"]["decisions"].items()} == {
-            each["point"]: (str(each["decision_id"]), each["policy_revision"]) for each in kept
-        }
+        assert {
+            point: (each["decision_id"], each["policy_revision"])
+            for point, each in said["predicate"]["decisions"].items()
+        } == {each["point"]: (str(each["decision_id"]), each["policy_revision"]) for each in kept}
         with in_tenant("acme"):
             assert [verdict.intact for verdict in examine(subject_id=str(job_id))] == [True]
 
     def test_is_written_in_one_transaction(self, look: Look) -> None:
         admitted()
         born = look(
-            "SELECT xmin::text AS born FROM jobs UNION SELECT xmin::text FROM decisions UNION SELECT xmin::text FROM events"
-            " UNION SELECT xmin::text FROM evidence_records"
+            "SELECT xmin::text AS born FROM jobs UNION SELECT xmin::text FROM decisions"
+            " UNION SELECT xmin::text FROM events UNION SELECT xmin::text FROM evidence_records"
         )
         assert len(born) == 1
 
@@ -144,7 +149,12 @@ class TestAnAdmittedJob:
     def test_waits_for_its_time_when_that_is_to_come_and_is_queued_when_it_has_passed(self, look: Look) -> None:
         soon = datetime.now(tz=UTC) + timedelta(hours=1)
         later = job(look, admitted(run_at=soon))
-        assert (later["status"], later["run_at"], later["due_at"], later["queued_at"]) == ("scheduled", soon, soon, None)
+        assert (later["status"], later["run_at"], later["due_at"], later["queued_at"]) == (
+            "scheduled",
+            soon,
+            soon,
+            None,
+        )
         past = job(look, admitted(run_at=soon - timedelta(hours=2)))
         assert (past["status"], past["due_at"]) == ("queued", None)
 
@@ -153,6 +163,13 @@ class TestAnAdmittedJob:
             submit(submission(), points=points.in_force())
             assert listener() == 0, "woken before there was anything to see"
         assert listener() == 1
+
+    def test_wakes_the_scheduler_outside_its_transaction_where_it_would_hold_the_one_lock_of_all_notifications(
+        self, db: None
+    ) -> None:
+        with in_tenant("acme"), CaptureQueriesContext(connection) as inside:
+            submit(submission(), points=points.in_force())
+        assert not [each["sql"] for each in inside.captured_queries if "NOTIFY" in each["sql"]]
 
     def test_that_is_scheduled_or_refused_wakes_nobody(self, look: Look, listener: Callable[[], int]) -> None:
         admitted(run_at=datetime.now(tz=UTC) + timedelta(hours=1))
@@ -172,9 +189,33 @@ def listener(db: None, superuser: Any) -> Any:
 # what, the type, what is asked for, what is changed before, the code, who refused, whether it clears by itself
 REFUSALS = [
     ("no contract where one is needed", "kpi.refresh", {}, None, "contract_required", "governance", False),
-    ("a contract nobody knows", "kpi.refresh", {"contract": "kpi.none@1"}, None, "contract_unknown", "governance", False),
-    ("a version nobody knows", "kpi.refresh", {"contract": "kpi.seattle-rain@2"}, None, "contract_unknown", "governance", False),
-    ("a version misspelt", "kpi.refresh", {"contract": "kpi.seattle-rain@01"}, None, "contract_unknown", "governance", False),
+    (
+        "a contract nobody knows",
+        "kpi.refresh",
+        {"contract": "kpi.none@1"},
+        None,
+        "contract_unknown",
+        "governance",
+        False,
+    ),
+    (
+        "a version nobody knows",
+        "kpi.refresh",
+        {"contract": "kpi.seattle-rain@2"},
+        None,
+        "contract_unknown",
+        "governance",
+        False,
+    ),
+    (
+        "a version misspelt",
+        "kpi.refresh",
+        {"contract": "kpi.seattle-rain@01"},
+        None,
+        "contract_unknown",
+        "governance",
+        False,
+    ),
     ("no version", "kpi.refresh", {"contract": "kpi.seattle-rain"}, None, "contract_unknown", "governance", False),
     (
         "another tenant's contract",
@@ -240,9 +281,33 @@ REFUSALS = [
         "subscription",
         False,
     ),
-    ("no subscription", "ops.noop", {}, "DELETE FROM subscriptions WHERE tenant_id = 'acme'", "no_subscription", "subscription", False),
-    ("a full backlog", "ops.noop", {}, "UPDATE plans SET backlog_cap = 0 WHERE plan_id = 'gold'", "backlog_full", "subscription", True),
-    ("the day's jobs spent", "ops.noop", {}, "UPDATE plans SET jobs_per_day = 0 WHERE plan_id = 'gold'", "jobs_per_day", "subscription", True),
+    (
+        "no subscription",
+        "ops.noop",
+        {},
+        "DELETE FROM subscriptions WHERE tenant_id = 'acme'",
+        "no_subscription",
+        "subscription",
+        False,
+    ),
+    (
+        "a full backlog",
+        "ops.noop",
+        {},
+        "UPDATE plans SET backlog_cap = 0 WHERE plan_id = 'gold'",
+        "backlog_full",
+        "subscription",
+        True,
+    ),
+    (
+        "the day's jobs spent",
+        "ops.noop",
+        {},
+        "UPDATE plans SET jobs_per_day = 0 WHERE plan_id = 'gold'",
+        "jobs_per_day",
+        "subscription",
+        True,
+    ),
 ]
 
 
@@ -312,7 +377,9 @@ class TestARefusedJob:
         assert [submitted("kpi.refresh").status for _ in range(4)] == [State.REJECTED] * 4
         assert [submitted().status for _ in range(3)] == [State.QUEUED, State.QUEUED, State.REJECTED]
 
-    def test_for_a_full_backlog_is_admitted_once_the_backlog_shrinks(self, look: Look, change: Change, control: Control) -> None:
+    def test_for_a_full_backlog_is_admitted_once_the_backlog_shrinks(
+        self, look: Look, change: Change, control: Control
+    ) -> None:
         change("UPDATE plans SET backlog_cap = 1 WHERE plan_id = 'gold'")
         first = admitted()
         assert submitted().status is State.REJECTED
@@ -347,7 +414,7 @@ class TestNothingIsWritten:
         with pytest.raises(UnknownEnvironmentError):
             submitted(environment="batch")
         assert nothing_is_written(look)
-        assert admitted(tenant="globex", environment="batch")
+        assert submitted(tenant="globex", environment="batch").status is State.QUEUED
 
     def test_for_a_tenant_that_does_not_exist(self, look: Look) -> None:
         with pytest.raises(UnknownTenantError):
@@ -366,15 +433,21 @@ class TestNothingIsWritten:
             submit(submission(), points=twice)
         assert nothing_is_written(look)
 
-    def test_when_the_caller_breaks_off_after_the_job_was_written(self, look: Look, listener: Callable[[], int]) -> None:
-        with pytest.raises(ZeroDivisionError), in_tenant("acme"):
-            submit(submission(), points=points.in_force())
-            raise ZeroDivisionError
+    def test_when_the_caller_breaks_off_after_the_job_was_written(
+        self, look: Look, listener: Callable[[], int]
+    ) -> None:
+        def broken_off() -> None:
+            with in_tenant("acme"):
+                submit(submission(), points=points.in_force())
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            broken_off()
         assert nothing_is_written(look)
         assert listener() == 0
 
     def test_when_the_submission_is_for_another_tenant_than_the_context(self, look: Look) -> None:
-        with pytest.raises(Exception, match="row-level security|UnknownTenant|globex"), in_tenant("acme"):
+        with pytest.raises(Exception, match=r"row-level security|globex"), in_tenant("acme"):
             submit(submission(tenant="globex"), points=points.in_force())
         assert nothing_is_written(look)
 

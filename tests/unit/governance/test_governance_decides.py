@@ -1,4 +1,4 @@
-"""Governance's decision, values in, values out: tenant, then prohibitions, then the contract; the first no is the reason."""
+"""Governance decides, values in, values out: tenant, prohibitions, contract, in this order; the first no counts."""
 
 from __future__ import annotations
 

@@ -85,17 +85,18 @@ def test_the_list_written_by_hand_names_only_states_and_moves_that_exist() -> No
 
 
 def test_the_states_are_those_of_the_contract() -> None:
-    assert {state.value for state in State} == set(
-        "scheduled blocked queued deferred dispatched running retrying waiting_children"
-        " succeeded failed cancelled timed_out rejected pending_audit".split()
-    )
+    words = """
+    scheduled blocked queued deferred dispatched running retrying waiting_children
+    succeeded failed cancelled timed_out rejected pending_audit
+    """
+    assert {state.value for state in State} == set(words.split())
 
 
 def test_every_state_is_waiting_or_holds_a_slot_or_is_a_parent_or_is_over() -> None:
     kinds = [WAITING, HOLDING_SLOT, {State.WAITING_CHILDREN}, TERMINAL]
     assert sorted(state for kind in kinds for state in kind) == sorted(State)
-    assert {State.DISPATCHED, State.RUNNING} == HOLDING_SLOT
-    assert TERMINAL - OUTCOMES == {State.PENDING_AUDIT}
+    assert set(HOLDING_SLOT) == {State.DISPATCHED, State.RUNNING}
+    assert {State.PENDING_AUDIT} == TERMINAL - OUTCOMES
 
 
 def test_no_state_is_a_dead_end_before_the_job_is_over() -> None:
@@ -153,9 +154,7 @@ unpublished  3/3  no   recall
 def test_what_follows_an_ending_is_what_the_table_says(line: str) -> None:
     ending, attempts, permanent, move = line.split()
     attempt, max_attempts = (int(number) for number in attempts.split("/"))
-    decided = after_ending(
-        Ending(ending), attempt=attempt, max_attempts=max_attempts, permanent=permanent == "yes"
-    )
+    decided = after_ending(Ending(ending), attempt=attempt, max_attempts=max_attempts, permanent=permanent == "yes")
     assert decided.value == move
 
 

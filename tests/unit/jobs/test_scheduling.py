@@ -10,7 +10,7 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apps.jobs.scheduling import Holding, Pool, TenantShare, TypeLimits, Waiting, choose
+from apps.jobs.scheduling import Holding, Pool, TenantShare, TypeLimits, Waiting, barred, choose
 
 TENANTS = ("acme", "globex", "initech", "sandbox")
 TYPES = ("kpi", "sql", "noop")
@@ -23,8 +23,10 @@ def jobs(tenant: str, count: int, *, type: str = "noop", key: str | None = None,
     return [Waiting(UUID(int=base + n), tenant, type, key) for n in range(first, first + count)]
 
 
-def held(tenant: str, count: int, *, pool: str = "default", type: str = "noop", key: str | None = None) -> list[Holding]:  # noqa: A002
-    return [Holding(pool, tenant, type, key)] * count
+def held(
+    tenant: str, count: int, *, pool: str = "default", job_type: str = "noop", key: str | None = None
+) -> list[Holding]:
+    return [Holding(pool, tenant, job_type, key)] * count
 
 
 def share(weight: int = 100, max_running: int = 1000) -> TenantShare:
@@ -122,7 +124,7 @@ def test_the_same_key_of_another_tenant_is_another_key() -> None:
 def test_a_types_limit_holds_across_tenants_and_pools_and_lets_other_types_pass() -> None:
     limits = {"kpi": TypeLimits(running=2)}
     waiting = [*jobs("acme", 2, type="kpi"), *jobs("acme", 1, first=3), *jobs("globex", 2, type="kpi")]
-    chosen = picked(waiting, capacity=9, limits=limits, holding=held("sandbox", 1, pool="batch", type="kpi"))
+    chosen = picked(waiting, capacity=9, limits=limits, holding=held("sandbox", 1, pool="batch", job_type="kpi"))
     assert Counter(job.type for job in chosen) == {"kpi": 1, "noop": 1}
 
 
@@ -144,7 +146,9 @@ class Drawn(NamedTuple):
 
     def after(self) -> list[Holding]:
         """Return every slot held once the chosen ones hold theirs."""
-        return self.holding + [Holding(self.pool.name, job.tenant_id, job.type, job.concurrency_key) for job in self.chosen]
+        return self.holding + [
+            Holding(self.pool.name, job.tenant_id, job.type, job.concurrency_key) for job in self.chosen
+        ]
 
 
 @st.composite
@@ -153,7 +157,9 @@ def planes(draw: st.DrawFn) -> Drawn:
     facts = draw(st.lists(st.tuples(some_tenant, some_type, some_key), max_size=30))
     waiting = [Waiting(UUID(int=n), *each) for n, each in enumerate(facts, 1)]
     where = st.sampled_from(("default", "default", "batch"))
-    holding = [Holding(*each) for each in draw(st.lists(st.tuples(where, some_tenant, some_type, some_key), max_size=8))]
+    holding = [
+        Holding(*each) for each in draw(st.lists(st.tuples(where, some_tenant, some_type, some_key), max_size=8))
+    ]
     a_share = st.builds(TenantShare, weight=st.integers(0, 5), max_running=st.integers(0, 6))
     shares = draw(st.dictionaries(some_tenant, a_share))
     a_limit = st.none() | st.integers(1, 4)
@@ -167,12 +173,14 @@ def max_running(plane: Drawn, tenant: str) -> int:
     return plane.shares[tenant].max_running if tenant in plane.shares else 0
 
 
-def barred(job: Waiting, plane: Drawn) -> bool:
+def no_room(job: Waiting, plane: Drawn) -> bool:
     """Say whether the job's own type or key leaves it no room, with every slot counted."""
     after, limits = plane.after(), plane.limits.get(job.type, TypeLimits())
     of_type = [each for each in after if each.type == job.type]
     of_tenant = [each for each in of_type if each.tenant_id == job.tenant_id]
-    same_key = [each for each in after if (each.tenant_id, each.concurrency_key) == (job.tenant_id, job.concurrency_key)]
+    same_key = [
+        each for each in after if (each.tenant_id, each.concurrency_key) == (job.tenant_id, job.concurrency_key)
+    ]
     return (
         (limits.running is not None and len(of_type) >= limits.running)
         or (limits.running_per_tenant is not None and len(of_tenant) >= limits.running_per_tenant)
@@ -231,7 +239,7 @@ def test_a_job_is_passed_by_a_later_one_of_its_tenant_only_when_its_type_or_key_
         chosen = [job for job in plane.chosen if job.tenant_id == tenant]
         assert chosen == [job for job in own if job in set(chosen)]
         passed = own[: own.index(chosen[-1])] if chosen else []
-        assert all(barred(job, plane) for job in passed if job not in chosen)
+        assert all(no_room(job, plane) for job in passed if job not in chosen)
 
 
 @settings(max_examples=300)
@@ -244,15 +252,38 @@ def test_no_slot_stays_idle_while_a_job_waits_that_no_limit_holds_back(plane: Dr
     for job in set(plane.waiting) - set(plane.chosen):
         reserved = in_pool[job.tenant_id] > 0 and free <= plane.pool.reserved_slots
         full = everywhere[job.tenant_id] >= max_running(plane, job.tenant_id)
-        assert free <= 0 or full or reserved or barred(job, plane)
+        assert free <= 0 or full or reserved or no_room(job, plane)
 
 
 @given(st.dictionaries(st.sampled_from(TENANTS), st.integers(1, 300), min_size=2), st.integers(0, 60))
-def test_no_tenant_is_a_whole_slot_ahead_of_its_share_beside_one_that_waits(weights: dict[str, int], capacity: int) -> None:
+def test_no_tenant_is_a_whole_slot_ahead_of_its_share_beside_one_that_waits(
+    weights: dict[str, int], capacity: int
+) -> None:
     waiting = [job for name in weights for job in jobs(name, 100)]
     chosen = picked(waiting, capacity=capacity, shares={name: share(weight=weight) for name, weight in weights.items()})
     got = Counter(tenants(chosen))
     assert len(chosen) == capacity
-    for one in weights:
-        for other in weights:
-            assert got[one] * weights[other] <= (got[other] + 1) * weights[one]
+    for one, weight in weights.items():
+        for other, beside in weights.items():
+            assert got[one] * beside <= (got[other] + 1) * weight
+
+
+@given(planes())
+def test_what_is_called_barred_is_never_chosen(plane: Drawn) -> None:
+    past = barred(holding=plane.holding, limits=plane.limits)
+    for job in plane.chosen:
+        assert job.type not in past.types
+        assert (job.tenant_id, job.type) not in past.tenant_types
+        assert (job.tenant_id, job.concurrency_key) not in past.tenant_keys
+
+
+@given(planes())
+def test_whatever_has_no_room_by_type_or_key_is_called_barred(plane: Drawn) -> None:
+    past = barred(holding=plane.after(), limits=plane.limits)
+    for job in plane.waiting:
+        found = (
+            job.type in past.types
+            or (job.tenant_id, job.type) in past.tenant_types
+            or (job.tenant_id, job.concurrency_key) in past.tenant_keys
+        )
+        assert found is no_room(job, plane)

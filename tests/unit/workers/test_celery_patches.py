@@ -1,4 +1,4 @@
-"""The repairs of Celery and kombu: each does what its reason says, and each is looked at again when upstream changes."""
+"""The repairs of Celery and kombu: each does what its reason says; each is looked at again when upstream changes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def upstream_source(module: str, owner: str, name: str) -> str:
     return "".join(text.splitlines(keepends=True)[found.lineno - 1 : found.end_lineno])
 
 
-@pytest.mark.parametrize(("module", "owner", "name", "digest"), LOOKED_AT, ids=lambda value: value if len(value) < 60 else "")
+@pytest.mark.parametrize(
+    ("module", "owner", "name", "digest"), LOOKED_AT, ids=lambda value: value if len(value) < 60 else ""
+)
 def test_upstream_is_what_it_was_when_it_was_repaired(module: str, owner: str, name: str, digest: str) -> None:
     found = hashlib.sha256(upstream_source(module, owner, name).encode()).hexdigest()
     assert found == digest, (

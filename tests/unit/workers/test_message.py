@@ -1,4 +1,4 @@
-"""What travels through the broker: only what the plane signed is taken, and a forgery is never anything but a forgery."""
+"""What travels through the broker: only what the plane signed is taken; a forgery is never anything but a forgery."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ def test_whatever_json_a_forger_sends_is_a_forgery_and_never_another_error(args:
         check(task="ops.noop", args=args, key=KEY)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["a.b", "a.bc", "a.b\n"]), st.integers(0, 40), st.integers(0, 40)), unique=True))
+@given(
+    st.lists(st.tuples(st.sampled_from(["a.b", "a.bc", "a.b\n"]), st.integers(0, 40), st.integers(0, 40)), unique=True)
+)
 def test_no_two_dispatches_share_a_mac(dispatches: list[tuple[str, int, int]]) -> None:
     macs = {sign(task=task, job_id=UUID(int=job), fence=fence, key=KEY) for task, job, fence in dispatches}
     assert len(macs) == len(dispatches)
