@@ -62,8 +62,6 @@ app.conf.update(
     worker_disable_prefetch=True,
     worker_prefetch_multiplier=1,
     worker_cancel_long_running_tasks_on_connection_loss=False,
-    worker_soft_shutdown_timeout=20,
-    worker_enable_soft_shutdown_on_idle=False,
     worker_proc_alive_timeout=30,
     worker_hijack_root_logger=False,
     worker_send_task_events=True,

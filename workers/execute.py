@@ -19,7 +19,7 @@ from apps.core import metrics
 from apps.core.clock import DatabaseClock
 from apps.jobs.context import Context
 from apps.jobs.lifecycle import Ending, Move, State
-from apps.jobs.operations import end
+from apps.jobs.operations import end, recover
 from apps.jobs.operations.end import End, Held, Report
 from apps.jobs.operations.run import Claimed, claim
 from apps.jobs.outcome import Failure, FailureKind, JobTimeout, classify
@@ -29,6 +29,7 @@ from apps.tenancy import keys
 from apps.tenancy.context import across_tenants
 from workers.attempt import AttemptLine
 from workers.message import ForgedMessageError, check
+from workers.policies import retry_of
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +59,8 @@ def execute(*, task: str, args: object) -> str:
     with across_tenants():
         claimed = claim(job_id=job_id, fence=fence, worker_id=worker_id(), pid=os.getpid())
         if claimed is None:
+            if recover.decline(job_id=job_id, fence=fence, worker_id=worker_id(), retry_of=retry_of):
+                return "declined"
             log.info("message_stale", task=task, job_id=str(job_id), fence=fence)
             return "stale"
         structlog.contextvars.bind_contextvars(job_id=str(job_id), tenant_id=claimed.tenant_id, fence=fence)

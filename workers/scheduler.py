@@ -18,14 +18,14 @@ from apps.jobs import queries
 from apps.jobs.operations import recover
 from apps.jobs.operations.dispatch import Dispatched, dispatch, release_due
 from apps.jobs.operations.wake import CHANNEL
-from apps.jobs.retry import Retry
 from apps.jobs.scheduling import Holding, TenantShare, TypeLimits, barred, choose
-from apps.jobs.types import REGISTRY, UnknownJobTypeError
+from apps.jobs.types import REGISTRY
 from apps.subscription.queries import shares
 from apps.tenancy import keys
 from apps.tenancy.context import across_tenants
 from workers import loop
 from workers.message import sign
+from workers.policies import retry_of
 
 log = structlog.get_logger(__name__)
 
@@ -128,14 +128,6 @@ class Scheduler:
         overtime = recover.end_overtime(retry_of=retry_of)
         if gone or lost or unclaimed or overtime:
             log.warning("swept", gone=gone, lost=_ids(lost), unclaimed=_ids(unclaimed), overtime=_ids(overtime))
-
-
-def retry_of(job_type: str) -> Retry:
-    """Return the type's retry policy; a type that is no longer installed is not tried again for nothing."""
-    try:
-        return REGISTRY.get(job_type).retry
-    except UnknownJobTypeError:
-        return Retry(max_attempts=1)
 
 
 def _ids(ended: set[tuple[UUID, int]]) -> list[str]:

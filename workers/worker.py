@@ -2,12 +2,17 @@
 
 Connected to Celery's signals by `install`. The lease is the whole process tree's: its parent renews it, and answers for
 children that die: their jobs are handed back at once instead of when the lease would run out.
+
+SIGTERM is Celery's warm shutdown: no further message is taken, what runs may finish. Celery would wait for it without
+end, and its soft shutdown sleeps through its whole time-out with the consumer blocked (5.7.0). So the grace time is
+kept here: whoever is not done by then is ended and handed back, at the cost of no attempt.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 from typing import Any
 
 import psutil
@@ -23,9 +28,12 @@ from apps.tenancy.context import across_tenants
 from workers.execute import WORKER_ID_VARIABLE
 from workers.heart import Heart
 from workers.message import ForgedMessageError, check
-from workers.scheduler import retry_of
+from workers.policies import retry_of
 
 log = structlog.get_logger(__name__)
+
+
+GRACE_S = 20.0
 
 
 class Worker:
@@ -96,10 +104,12 @@ class Worker:
             log.warning("children_gone", handed_back=len(lost))
 
     def on_stopping(self, **_: Any) -> None:
-        """SIGTERM came: take no more work."""
-        if self._heart is not None:
-            self._heart.state = "draining"
-            self._heart.nudge()
+        """SIGTERM came: claim nothing more, and see to it that the rest ends in time. Called in a signal handler."""
+        if self._heart is None or self._is_stopping:
+            return
+        self._heart.state = "draining"
+        self._heart.nudge()
+        threading.Thread(target=self._end_in_time, name="grace", daemon=True).start()
 
     def on_stopped(self, **_: Any) -> None:
         """The pool is gone: give back what it could not finish, and the lease."""
@@ -113,11 +123,23 @@ class Worker:
             log.warning("worker_stopped_without_database", error=type(error).__name__)
         self._heart.stop()
 
+    def _end_in_time(self) -> None:
+        """Wait out the grace time; if the worker still lives then, end its processes and itself."""
+        threading.Event().wait(timeout=GRACE_S)
+        log.warning("grace_is_over", grace_s=GRACE_S)
+        self._kill_children()
+        self.on_stopped()
+        os._exit(0)
+
     def die(self) -> None:
         """The lease is another's: end every process of this worker at once. Its supervisor starts a new one."""
+        self._kill_children()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @staticmethod
+    def _kill_children() -> None:
         for child in psutil.Process().children(recursive=True):
             child.kill()
-        os.kill(os.getpid(), signal.SIGKILL)
 
     @property
     def _is_stopping(self) -> bool:

@@ -79,7 +79,7 @@ TRANSITIONS: dict[Move, Transition] = {
     Move.TIME_OUT: Transition(WAITING | HOLDING_SLOT | {State.WAITING_CHILDREN}, State.TIMED_OUT),
     Move.CANCEL: Transition(WAITING | HOLDING_SLOT | {State.WAITING_CHILDREN}, State.CANCELLED),
     Move.REJECT: Transition(frozenset({State.QUEUED}), State.REJECTED),
-    Move.HAND_BACK: Transition(frozenset({State.RUNNING}), State.QUEUED),
+    Move.HAND_BACK: Transition(HOLDING_SLOT, State.QUEUED),
     Move.EXPAND: Transition(frozenset({State.RUNNING}), State.WAITING_CHILDREN),
     Move.REDO: Transition(frozenset({State.FAILED, State.TIMED_OUT, State.CANCELLED}), State.QUEUED),
     Move.OWE_AUDIT: Transition(OUTCOMES, State.PENDING_AUDIT),

@@ -23,7 +23,7 @@ from opsplatform.supervisor import state
 from opsplatform.supervisor.child import Child, rotate, spawn
 from opsplatform.supervisor.procfile import Line
 
-GRACE_S = 45.0  # a worker's soft shutdown (20 s), its pool's end, and what a busy prefork parent may need after (32 s)
+GRACE_S = 45.0  # a worker's grace (20 s), and time enough for whoever has to write its last words to a slow database
 TICK_S = 1.0
 AGAIN_S = 1.0  # a second Ctrl-C within this is the same one, told twice (terminal and make)
 READY_TRY_S = 0.2

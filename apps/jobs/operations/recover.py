@@ -132,6 +132,13 @@ def hand_back_of_dead_child(
     return _end_all(OF_DISPATCHES, values, ending=ending, retry_of=retry_of, report=report)
 
 
+def decline(*, job_id: UUID, fence: int, worker_id: UUID, retry_of: RetryOf) -> bool:
+    """Queue again a dispatch that reached a worker which is stopping and so may not claim it; return whether it was."""
+    query = OF_DISPATCHES + " AND EXISTS (SELECT 1 FROM processes WHERE process_id = %(worker)s AND state = 'draining')"
+    values = {**_dispatches([(job_id, fence)], status=State.DISPATCHED), "worker": worker_id}
+    return bool(_end_all(query, values, ending=Ending.HANDED_BACK, retry_of=retry_of))
+
+
 def hand_back_of_stopping(*, worker_id: UUID, retry_of: RetryOf) -> set[tuple[UUID, int]]:
     """Queue again what a stopping worker could not finish; it costs no attempt."""
     return _end_all(OF_WORKER, {"worker": worker_id}, ending=Ending.HANDED_BACK, retry_of=retry_of)

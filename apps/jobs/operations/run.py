@@ -42,7 +42,7 @@ WITH claimed AS (
            started_at = clock_timestamp(), unclaimed = 0, progress = NULL, error = NULL,
            reason_code = NULL
      WHERE job_id = %(job)s AND fence = %(fence)s AND status = 'dispatched' AND cancel_requested_at IS NULL
-       AND EXISTS (SELECT 1 FROM processes WHERE process_id = %(worker)s AND state <> 'gone'
+       AND EXISTS (SELECT 1 FROM processes WHERE process_id = %(worker)s AND state = 'live'
                       AND lease_until > clock_timestamp())
     RETURNING *
 )

@@ -40,6 +40,7 @@ deferred          time_out   timed_out
 deferred          cancel     cancelled
 dispatched        claim      running
 dispatched        recall     queued
+dispatched        hand_back  queued
 dispatched        time_out   timed_out
 dispatched        cancel     cancelled
 running           succeed    succeeded
