@@ -19,9 +19,17 @@ class OpsplatformConfig(AppConfig):
         """Configure logging and wire events, job types and decision points together."""
         from django.conf import settings  # noqa: PLC0415 - models must be loaded first
 
-        from opsplatform import logging, wiring  # noqa: PLC0415
+        from opsplatform import logging, production, wiring  # noqa: PLC0415
 
         environment = settings.ENVIRONMENT
+        for complaint in production.complaints(
+            environment,
+            secret_key=settings.SECRET_KEY,
+            debug=settings.DEBUG,
+            default_secret=settings.INSECURE_SECRET_KEY,
+        ):
+            sys.stderr.write(f"{complaint}\n")
+            raise SystemExit(2)
         try:
             logging.configure(process=environment.process, sentry_dsn=environment.sentry_dsn)
             wiring.install()

@@ -23,6 +23,22 @@ loglevel = "warning"
 # One socket per user by default, which two planes side by side would fight over; nothing of ours uses it.
 control_socket_disable = True
 
+_hearts: list[Any] = []
+
+
+def post_worker_init(_worker: Any) -> None:
+    """Let each serving process show that it lives."""
+    from workers.heart import Heart  # noqa: PLC0415 - Django is set up only now
+
+    _hearts.append(Heart(role="web", name=os.environ.get("OPS_PROCESS") or "web"))
+    _hearts[-1].start()
+
+
+def worker_exit(_server: Any, _worker: Any) -> None:
+    """Say goodbye."""
+    for heart in _hearts:
+        heart.stop()
+
 
 def child_exit(_server: Any, worker: Any) -> None:
     """Forget the live gauges of a worker that has ended, or they would be counted for ever."""

@@ -85,6 +85,9 @@ class Plane:
         command += ["--with-parent", str(os.getpid())]
         command += [] if self.set_up else ["--no-set-up"]
         self._output.parent.mkdir(parents=True, exist_ok=True)
+        # The lines say where the database is, password included: nobody else may read them.
+        self._output.touch(mode=0o600)
+        self._output.chmod(0o600)
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
                 command,

@@ -9,6 +9,7 @@ from opsplatform import edge
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
+    path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
     path("operations/", include("apps.jobs.urls")),
     path("operations/schema", SpectacularAPIView.as_view(), name="schema"),

@@ -38,7 +38,7 @@ def publish_contract(
 
     Raises `ContractChangedError` when that version exists with another text.
     """
-    digest = _digest(job_types=job_types, document=document, tenants=tenants)
+    digest = _digest(job_types=job_types, document=document, obligations=obligations, tenants=tenants)
     with transaction.atomic():
         contract, created = Contract.objects.get_or_create(
             name=name,
@@ -170,10 +170,17 @@ def _text(
         "tenants": None if tenants is None else list(tenants),
         "document": dict(document),
         "obligations": dict(obligations or {}),
-        "digest": _digest(job_types=job_types, document=document, tenants=tenants),
+        "digest": _digest(job_types=job_types, document=document, obligations=obligations, tenants=tenants),
     }
 
 
-def _digest(*, job_types: Sequence[str], document: Mapping[str, Any], tenants: Sequence[str] | None) -> str:
+def _digest(
+    *,
+    job_types: Sequence[str],
+    document: Mapping[str, Any],
+    obligations: Mapping[str, Any] | None,
+    tenants: Sequence[str] | None,
+) -> str:
     """Return the digest by which jobs name the text they ran under."""
-    return digest_of({"document": document, "job_types": sorted(job_types), "tenants": tenants})
+    text = {"document": document, "job_types": sorted(job_types), "obligations": obligations or {}, "tenants": tenants}
+    return digest_of(text)

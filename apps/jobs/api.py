@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
-from uuid import UUID
 
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.request import Request
@@ -19,8 +19,8 @@ from apps.core import metrics, problems
 from apps.core.authzen import DecisionPointAwayError
 from apps.core.ids import BadIdError, parse_id
 from apps.evidence.queries import states_of
-from apps.jobs import points, queries, representation
-from apps.jobs.fields import JobFields, JobPageFields, SubmissionFields, TimelineFields
+from apps.jobs import parsing, points, queries, representation
+from apps.jobs.fields import JobFields, JobPageFields, LogFields, SubmissionFields, TimelineFields
 from apps.jobs.lifecycle import Priority, State
 from apps.jobs.models import Job
 from apps.jobs.operations.submit import (
@@ -37,8 +37,8 @@ from apps.tenancy.context import in_tenant, operator_reading
 from apps.tenancy.permissions import tenant_or_404
 from apps.tenancy.principals import AllTenants, ServicePrincipal
 
-PAGE = 50
-MAX_PAGE = 200
+MAX_LINES = 1000
+LIST_FILTERS = ("tenant_id", "type", "status", "submitted_after", "submitted_before", "limit", "cursor")
 MAX_TENANTS_A_LIST = 20
 IN_TENANT = OpenApiParameter(
     "tenant_id", str, description=f"needed when the token names more than {MAX_TENANTS_A_LIST}"
@@ -84,7 +84,9 @@ class Jobs(APIView):
             OpenApiParameter("tenant_id", str),
             OpenApiParameter("type", str),
             OpenApiParameter("status", str, enum=[state.value for state in State]),
-            OpenApiParameter("limit", int, description=f"1 to {MAX_PAGE}; {PAGE} if left out"),
+            OpenApiParameter("submitted_after", OpenApiTypes.DATETIME, description="at or after"),
+            OpenApiParameter("submitted_before", OpenApiTypes.DATETIME, description="before"),
+            OpenApiParameter("limit", int, description=f"1 to {parsing.MAX_PAGE}; {parsing.PAGE} if left out"),
             OpenApiParameter("cursor", str, description="`next` of the page before"),
         ],
         responses=JobPageFields,
@@ -93,14 +95,19 @@ class Jobs(APIView):
     )
     def get(self, request: Request) -> Response:
         """List jobs, newest first."""
-        asked = _query(request, known={"tenant_id", "type", "status", "limit", "cursor"})
-        limit = _limit(asked.get("limit"))
-        before, status_asked = _cursor(asked.get("cursor")), _state(asked.get("status"))
+        asked = parsing.query(request, known=LIST_FILTERS)
+        limit = parsing.limit(asked.get("limit"))
+        wanted = queries.Filters(
+            before=parsing.cursor(asked.get("cursor")),
+            job_type=asked.get("type"),
+            status=parsing.state(asked.get("status")),
+            submitted_after=parsing.instant(asked, "submitted_after"),
+            submitted_before=parsing.instant(asked, "submitted_before"),
+        )
         pages = []
         for context in _contexts(principal_of(request), tenant_id=asked.get("tenant_id")):
             with context:
-                rows = queries.page(before=before, limit=limit + 1, job_type=asked.get("type"), status=status_asked)
-                pages.append(_render(rows))
+                pages.append(_render(queries.page(wanted, limit=limit + 1)))
         items = list(heapq.merge(*pages, key=lambda item: item["job_id"], reverse=True))[: limit + 1]
         more = items[limit - 1]["job_id"] if len(items) > limit else None
         return Response({"items": items[:limit], "next": more})
@@ -141,6 +148,28 @@ class Timeline(APIView):
         return Response({"job_id": str(job.job_id), "items": items})
 
 
+class Logs(APIView):
+    """A job's log."""
+
+    required_scopes: ClassVar[dict[str, str]] = {"GET": "jobs:read"}
+
+    @extend_schema(
+        operation_id="jobs_logs",
+        parameters=[OpenApiParameter("after", str, description="`next` of the answer before: fence.line")],
+        responses=LogFields,
+        tags=["jobs"],
+        description="A job's log lines, oldest first; every dispatch has lines of its own, numbered from 1.",
+    )
+    def get(self, request: Request, job_id: str) -> Response:
+        """Read a job's log."""
+        after = parsing.position(request.query_params.get("after"))
+        with _found(request, job_id, known={"after"}) as job:
+            lines = queries.log_lines(job_id=job.job_id, after=after, limit=MAX_LINES)
+        end = (lines[-1].fence, lines[-1].line) if lines else after
+        items = [representation.log_line(line) for line in lines]
+        return Response({"job_id": str(job.job_id), "items": items, "next": f"{end[0]}.{end[1]}"})
+
+
 class JobTypes(APIView):
     """What can run here."""
 
@@ -151,7 +180,7 @@ class JobTypes(APIView):
     )
     def get(self, request: Request) -> Response:
         """List the job types with their params' schemas."""
-        _query(request, known=set())
+        parsing.query(request, known=set())
         return Response({"items": [_type(each) for each in REGISTRY], "next": None})
 
 
@@ -161,11 +190,11 @@ def _submission(values: dict[str, Any], *, principal: ServicePrincipal) -> Submi
     try:
         job_type = REGISTRY.get(values["type"])
     except UnknownJobTypeError as error:
-        raise _bad_field(
+        raise parsing.bad_field(
             "type", f"there is no job type '{values['type']}': /operations/job-types lists them"
         ) from error
     errors = [
-        problems.FieldError(field=f"params{_dotted(wrong.path)}", message=wrong.message)
+        problems.FieldError(field=f"params{parsing.dotted(wrong.path)}", message=wrong.message)
         for wrong in job_type.problems(values["params"])
     ]
     if job_type.contract == "none" and values["contract"] is not None:
@@ -195,7 +224,7 @@ def _deciding() -> Iterator[None]:
     try:
         yield
     except UnknownEnvironmentError as error:
-        raise _bad_field("environment", f"there is no environment '{error}' for this tenant") from error
+        raise parsing.bad_field("environment", f"there is no environment '{error}' for this tenant") from error
     except UnknownTenantError as error:
         raise problems.NotFound from error
     except DecisionPointAwayError as error:
@@ -235,17 +264,17 @@ def _contexts(principal: ServicePrincipal, *, tenant_id: str | None = None) -> l
     if isinstance(principal.tenants, AllTenants):
         return [operator_reading()]
     if len(principal.tenants) > MAX_TENANTS_A_LIST:
-        raise _bad_field("tenant_id", f"the token names more than {MAX_TENANTS_A_LIST} tenants: say which one")
+        raise parsing.bad_field("tenant_id", f"the token names more than {MAX_TENANTS_A_LIST} tenants: say which one")
     return [in_tenant(each) for each in sorted(principal.tenants)]
 
 
 @contextmanager
-def _found(request: Request, job_id: str) -> Iterator[Job]:
+def _found(request: Request, job_id: str, *, known: Collection[str] = ()) -> Iterator[Job]:
     """Yield the job inside the context it was found in; another tenant's does not exist.
 
     A token that names very many tenants says in which one to look, as for the list.
     """
-    asked = _query(request, known={"tenant_id"})
+    asked = parsing.query(request, known={"tenant_id", *known})
     try:
         wanted = parse_id(job_id)
     except BadIdError as error:
@@ -270,59 +299,3 @@ def _type(job_type: JobType) -> dict[str, Any]:
         "max_attempts": job_type.retry.max_attempts,
         "diagnostic": job_type.diagnostic,
     }
-
-
-def _query(request: Request, *, known: set[str]) -> dict[str, str]:
-    """Return the query's values; an unknown or repeated one is refused by name."""
-    asked = request.query_params
-    errors = [
-        problems.FieldError(
-            field=name, message="there is no such filter" if name not in known else "given more than once"
-        )
-        for name, values in asked.lists()
-        if name not in known or len(values) > 1
-    ]
-    if errors:
-        raise problems.BadRequest("Some filters are not as they must be.", code="invalid_fields", errors=errors)
-    bad = [name for name, value in asked.items() if "\x00" in str(value)]
-    if bad:
-        raise _bad_field(bad[0], "a NUL character stands in it")
-    return {name: str(value) for name, value in asked.items()}
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return PAGE
-    if not text.isascii() or not text.isdigit() or len(text) > len(str(MAX_PAGE)) or not 1 <= int(text) <= MAX_PAGE:
-        raise _bad_field("limit", f"a number from 1 to {MAX_PAGE} would be right")
-    return int(text)
-
-
-def _cursor(text: str | None) -> UUID | None:
-    if text is None:
-        return None
-    try:
-        return parse_id(text)
-    except BadIdError as error:
-        raise _bad_field("cursor", "`next` of the page before would be right") from error
-
-
-def _state(text: str | None) -> State | None:
-    if text is None:
-        return None
-    if text not in set(State):
-        raise _bad_field("status", f"one of these would be right: {', '.join(State)}")
-    return State(text)
-
-
-def _bad_field(field: str, message: str) -> problems.Problem:
-    return problems.BadRequest(
-        "Some fields are not as they must be.",
-        code="invalid_fields",
-        errors=[problems.FieldError(field=field, message=message)],
-    )
-
-
-def _dotted(pointer: str) -> str:
-    """Return a JSON Pointer as the rest of a dotted path."""
-    return "".join(f".{part}" for part in pointer.split("/") if part)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
 
+from apps.core.database import loaded
 from apps.jobs.lifecycle import State
 from apps.jobs.models import Attempt, Decision, Environment, Job
 from apps.jobs.scheduling import NOTHING_BARRED, Barred, Holding, Pool, Waiting
@@ -98,13 +101,54 @@ def decisions_of(job_ids: Collection[UUID]) -> dict[UUID, dict[str, Decision]]:
     return found
 
 
-def page(*, before: UUID | None, limit: int, job_type: str | None = None, status: State | None = None) -> list[Job]:
-    """Return the newest jobs of the current tenant context, those before job `before` when it is given."""
-    rows = Job.objects.order_by("-job_id")
-    if before is not None:
-        rows = rows.filter(job_id__lt=before)
-    if job_type is not None:
-        rows = rows.filter(type=job_type)
-    if status is not None:
-        rows = rows.filter(status=status)
-    return list(rows[:limit])
+class LogLine(NamedTuple):
+    """A line of a dispatch's log, `line` counted from 1."""
+
+    fence: int
+    line: int
+    at: str
+    level: str
+    message: str
+    fields: dict[str, Any]
+
+
+LINES = """
+SELECT c.fence, c.first_line + l.place - 1, l.value
+  FROM log_chunks c CROSS JOIN LATERAL jsonb_array_elements(c.lines) WITH ORDINALITY AS l(value, place)
+ WHERE c.job_id = %(job)s AND (c.fence, c.first_line + l.place - 1) > (%(fence)s, %(line)s)
+ ORDER BY 1, 2 LIMIT %(limit)s
+"""
+
+
+def log_lines(*, job_id: UUID, after: tuple[int, int], limit: int) -> list[LogLine]:
+    """Return the lines of a job's log after position (fence, line), oldest first, in the current tenant context."""
+    with connection.cursor() as cursor:
+        cursor.execute(LINES, {"job": job_id, "fence": after[0], "line": after[1], "limit": limit})
+        return [LogLine(fence, int(line), *loaded(value)) for fence, line, value in cursor.fetchall()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """Which jobs of the history: those before job `before`, of a type, in a state, submitted in a span of time."""
+
+    before: UUID | None = None
+    job_type: str | None = None
+    status: State | None = None
+    submitted_after: datetime | None = None
+    submitted_before: datetime | None = None
+
+    def conditions(self) -> dict[str, Any]:
+        """Return the filters that are set, as lookups."""
+        lookups = {
+            "job_id__lt": self.before,
+            "type": self.job_type,
+            "status": self.status,
+            "submitted_at__gte": self.submitted_after,
+            "submitted_at__lt": self.submitted_before,
+        }
+        return {name: value for name, value in lookups.items() if value is not None}
+
+
+def page(filters: Filters, *, limit: int) -> list[Job]:
+    """Return the newest jobs of the current tenant context that pass `filters`."""
+    return list(Job.objects.filter(**filters.conditions()).order_by("-job_id")[:limit])

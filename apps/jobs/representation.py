@@ -9,6 +9,7 @@ from uuid import UUID
 
 from apps.jobs.lifecycle import Priority
 from apps.jobs.models import Attempt, Decision, Job
+from apps.jobs.queries import LogLine
 
 
 def job(
@@ -63,6 +64,18 @@ def decision(row: Decision) -> dict[str, Any]:
         "reason": row.reason or None,
         "policy_revision": row.policy_revision,
         "decided_at": instant(row.decided_at),
+    }
+
+
+def log_line(line: LogLine) -> dict[str, Any]:
+    """Return a log line as read."""
+    return {
+        "fence": line.fence,
+        "line": line.line,
+        "at": line.at.replace("+00:00", "Z"),
+        "level": line.level,
+        "message": line.message,
+        "fields": line.fields,
     }
 
 

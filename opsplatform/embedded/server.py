@@ -1,5 +1,6 @@
 """What the two embedded servers have in common: how one is described, launched as a daemon, and recognised again."""
 
+import atexit
 import contextlib
 import os
 import secrets
@@ -62,6 +63,14 @@ def launch(*, command: Sequence[str], log: Path, popen: dict[str, Any]) -> "subp
         )
     _launched[process.pid] = process
     return process
+
+
+@atexit.register
+def _let_go() -> None:
+    """Servers outlive whoever started them; their Popen would complain of that at our end."""
+    for process in _launched.values():
+        if process.poll() is None:
+            process.returncode = 0
 
 
 def last_words(log: Path) -> str:

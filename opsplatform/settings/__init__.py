@@ -30,7 +30,7 @@ def _secret_key() -> str:
     return written.read_text().strip() if written.exists() else INSECURE_SECRET_KEY
 
 
-INSECURE_SECRET_KEY = "insecure-until-set-up-wrote-a-secret"  # noqa: S105 - refused in production by a system check
+INSECURE_SECRET_KEY = "insecure-until-set-up-wrote-a-secret"  # noqa: S105 - production refuses it: opsplatform/production.py
 SECRET_KEY = _secret_key()
 ALLOWED_HOSTS = list(ENVIRONMENT.allowed_hosts)
 

@@ -51,6 +51,7 @@ class Environment:
     storage_url: str
     secret_key: str | None
     allowed_hosts: tuple[str, ...]
+    hosts_named: bool
     debug: bool
     sentry_dsn: str | None
     otlp_endpoint: str | None
@@ -67,7 +68,7 @@ def read(variables: Mapping[str, str] = os.environ) -> Environment:
     home = Path(variables.get("OPS_HOME") or CHECKOUT / ".ops").expanduser().resolve()
     services = _running_services(home)
     broker_url = variables.get("BROKER_URL") or services.get("broker_url") or NOWHERE_BROKER
-    _scheme("BROKER_URL", broker_url, ("redis", "rediss", "sentinel"))
+    _scheme("BROKER_URL", broker_url, ("redis", "rediss"))
     database_url = variables.get("DATABASE_URL") or services.get("database_url") or NOWHERE_DATABASE
     _scheme("DATABASE_URL", database_url, ("postgresql", "postgres"))
     kind = variables.get("OPS_ENV", "local")
@@ -98,6 +99,7 @@ def read(variables: Mapping[str, str] = os.environ) -> Environment:
         storage_url=variables.get("OPS_STORAGE_URL") or (home / "storage").as_uri(),
         secret_key=variables.get("OPS_SECRET_KEY") or None,
         allowed_hosts=_words(variables.get("OPS_ALLOWED_HOSTS", "")) or ("127.0.0.1", "localhost", "[::1]", host),
+        hosts_named=bool(variables.get("OPS_ALLOWED_HOSTS")),
         debug=_flag(variables, "OPS_DEBUG"),
         sentry_dsn=variables.get("SENTRY_DSN") or None,
         otlp_endpoint=variables.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,

@@ -43,6 +43,7 @@ def noop(ctx: Context, params: Mapping[str, Any]) -> None:
 def sleep(ctx: Context, params: Mapping[str, Any]) -> None:
     """Sleep for some seconds, telling how far it is, and stop when told to."""
     began, seconds, told = time.monotonic(), params["seconds"], -1
+    ctx.log("going to sleep", seconds=seconds)
     while (slept := time.monotonic() - began) < seconds:
         ctx.checkpoint()
         if int(slept) > told:
@@ -50,6 +51,7 @@ def sleep(ctx: Context, params: Mapping[str, Any]) -> None:
             ctx.progress(told, seconds)
         time.sleep(min(_NAP_S, seconds - slept))
     ctx.progress(seconds, seconds)
+    ctx.log("slept", seconds=seconds)
 
 
 @job_type(

@@ -13,7 +13,7 @@ from django.db import Error, connection
 
 from apps.tenancy import keys
 from apps.tenancy.context import operator_reading
-from opsplatform import roles, seeds
+from opsplatform import production, roles, seeds
 
 LOCK = 0x6F707300
 PEOPLE = ("operator", "approver")
@@ -32,6 +32,9 @@ class Command(BaseCommand):
             keys.ensure_keys(folder=environment.keys)
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+                complaint = None if environment.local else production.superuser_complaint()
+                if complaint is not None:
+                    raise CommandError(complaint, returncode=2)
                 roles.create(cursor)
                 cursor.execute("SET ROLE ops_owner")
                 call_command("migrate", interactive=False, verbosity=min(options["verbosity"], 1) - 1)

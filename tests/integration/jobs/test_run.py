@@ -12,6 +12,7 @@ from django.db import connection
 from apps.core.digests import digest_of
 from apps.core.ids import uuid7
 from apps.jobs.lifecycle import Ending
+from apps.jobs.operations import recover
 from apps.jobs.operations.dispatch import release_due
 from apps.jobs.operations.run import Claimed, Standing, claim, report
 from tests.integration.conftest import Change, Control, Look
@@ -120,15 +121,26 @@ class TestClaiming:
             assert claim(job_id=job_id, fence=made.fence, worker_id=mine, pid=PID) is None
         assert job(look, job_id)["status"] == "dispatched"
 
-    def test_by_a_draining_worker_is_granted_for_it_took_the_message_before(
-        self, control: Control, change: Change
+    def test_by_a_draining_worker_is_refused_and_the_dispatch_can_be_declined_at_no_cost(
+        self, look: Look, control: Control, change: Change
     ) -> None:
         job_id = admitted()
         with control():
-            mine = worker()
+            mine, made = worker(), dispatched(job_id)
         change("UPDATE processes SET state = 'draining'")
         with control():
-            assert claimed(job_id, worker_id=mine).attempt == 1
+            assert claim(job_id=job_id, fence=made.fence, worker_id=mine, pid=PID) is None
+            assert recover.decline(job_id=job_id, fence=made.fence, worker_id=mine, retry_of=lambda _: AT_ONCE)
+            assert not recover.decline(job_id=job_id, fence=made.fence, worker_id=mine, retry_of=lambda _: AT_ONCE)
+        row = job(look, job_id)
+        assert (row["status"], row["attempt"], row["unclaimed"]) == ("queued", 0, 0)
+
+    def test_a_worker_that_lives_cannot_decline(self, look: Look, control: Control) -> None:
+        job_id = admitted()
+        with control():
+            mine, made = worker(), dispatched(job_id)
+            assert not recover.decline(job_id=job_id, fence=made.fence, worker_id=mine, retry_of=lambda _: AT_ONCE)
+        assert job(look, job_id)["status"] == "dispatched"
 
     def test_of_a_cancelled_job_is_refused(self, look: Look, control: Control, change: Change) -> None:
         job_id = admitted()

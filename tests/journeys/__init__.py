@@ -1,0 +1,1 @@
+"""Whole ways through a running plane, as its users go them."""

@@ -1,0 +1,33 @@
+"""`make demo`: the whole story on real data, every step of it checked by the demo itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.timeout(240)
+def test_the_story_comes_true() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="ops-story-")).resolve()
+    folder.chmod(0o711)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "opsplatform.demo", "--folder", str(folder / "demo")],
+            check=False,
+            cwd=CHECKOUT,
+            env={name: value for name, value in os.environ.items() if not name.startswith("OPS_")},
+            capture_output=True,
+            text=True,
+            timeout=230,
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
