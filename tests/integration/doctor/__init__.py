@@ -1,0 +1,1 @@
+"""The doctor: it sees what is broken, and nothing where nothing is."""
