@@ -9,7 +9,7 @@ PYTHON ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo up down reset test check bench lock
+.PHONY: help set-up demo up down reset test check bench soak lock
 
 help:  ## say all this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ check: set-up  ## format, lint, types, import contracts, migrations in step, doc
 	@$(VENV)/lint-imports
 	@$(VENV)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run  # needs no database, and would warn of that
 	@if $(VENV)/python manage.py help docs >/dev/null 2>&1; then $(VENV)/python manage.py docs --check; fi
+
+soak: set-up  ## play generated histories of work and harm for MINUTES=30, and ask every promise
+	@SOAK_MINUTES=$(or $(MINUTES),30) exec $(VENV)/python -m pytest -m soak -s -q tests/faults/test_histories.py $(ARGS)
 
 bench: set-up  ## run the benchmarks, each as a ratio against its baseline in the same run
 	@if [ -f benchmarks/__main__.py ]; then exec $(VENV)/python -m benchmarks; else echo "no benchmarks yet"; fi
