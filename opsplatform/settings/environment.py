@@ -24,6 +24,11 @@ NOWHERE_DATABASE = "postgresql://ops@127.0.0.1:1/ops"
 NOWHERE_BROKER = "redis://127.0.0.1:1/0"
 
 
+# A server that is cut off answers nothing, not even a refusal. Without these a session waits for it for a quarter of an
+# hour; with them it fails within 6 s, before a worker's lease of 15 s is over. (Milliseconds, seconds, seconds, tries.)
+HALF_OPEN = {"tcp_user_timeout": 6000, "keepalives_idle": 4, "keepalives_interval": 1, "keepalives_count": 2}
+
+
 class BadSettingError(ValueError):
     """A setting cannot be used; the message names it and says what would be right."""
 
@@ -135,7 +140,7 @@ def database_parameters(*, url: str, role: DatabaseRole) -> dict[str, Any]:
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         "DISABLE_SERVER_SIDE_CURSORS": True,
-        "OPTIONS": {"connect_timeout": 2, **query, "options": " ".join(settings)},
+        "OPTIONS": {"connect_timeout": 2, **HALF_OPEN, **query, "options": " ".join(settings)},
     }
 
 
