@@ -111,14 +111,12 @@ def wanted(request: Request) -> bool:
 
 
 def frame(*, data: Any, event: str | None = None, at: str | None = None) -> bytes:
-    """Return one message: `id` (where to resume), `event` (its type), `data` (one line of JSON)."""
+    """Return one message: `id` (where to resume), `event` (its type), `data` (one line of JSON).
+
+    Pure ASCII: many a client ends a line at U+2028 or U+0085 as well, which the standard does not.
+    """
     lines = [f"id: {at}\n" if at is not None else "", f"event: {event}\n" if event is not None else ""]
-    return (
-        "".join(lines).encode()
-        + b"data: "
-        + json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
-        + b"\n\n"
-    )
+    return "".join(lines).encode() + b"data: " + json.dumps(data, separators=(",", ":")).encode("ascii") + b"\n\n"
 
 
 class SourceOverError(Exception):

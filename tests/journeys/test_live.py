@@ -211,7 +211,8 @@ def test_streams_are_bounded_and_the_api_answers_while_all_are_taken(
                 problem = json.loads(str(refusal).split("\n")[0])
                 statuses.append(problem["status"])
                 assert problem["code"] in {"streams_full", "too_many_streams"}
-        assert statuses.count(200) == 32, "sixteen in each of two processes"
+        # Two processes of sixteen; which of them takes a connection is the kernel's choice.
+        assert 16 < statuses.count(200) <= 32
         assert set(statuses) <= {200, 429, 503}
         took = []
         for _ in range(50):
