@@ -1,4 +1,4 @@
-"""The AsyncAPI document names every event, every reference in it leads somewhere, and its schemas refuse what is not."""
+"""The AsyncAPI document names every event, its references lead somewhere, its schemas refuse what is not published."""
 
 import re
 from pathlib import Path
