@@ -1,7 +1,8 @@
 """How gunicorn serves the API, console and admin: `gunicorn opsplatform.wsgi --config opsplatform/gunicorn.py`.
 
-Two processes of eight threads: a request waits on PostgreSQL most of its time, and two processes use two cores. Reads
-the environment; removes a dead worker's metrics.
+Two processes of eight threads for requests: a request waits on PostgreSQL most of its time, and two processes use two
+cores. Sixteen more threads are for server-sent events, which hold nothing but their thread (apps/core/sse.py counts
+them, so that requests always have theirs). Reads the environment; removes a dead worker's metrics.
 """
 
 import os
@@ -11,7 +12,9 @@ _host = os.environ.get("OPS_HOST") or "127.0.0.1"
 bind = f"{f'[{_host}]' if ':' in _host else _host}:{os.environ.get('OPS_PORT') or '8000'}"
 worker_class = "gthread"
 workers = 2
-threads = 8
+streams = 16
+streams_per_caller = 8
+threads = 8 + streams
 keepalive = 30
 timeout = 60
 graceful_timeout = 20
@@ -26,10 +29,13 @@ control_socket_disable = True
 _hearts: list[Any] = []
 
 
-def post_worker_init(_worker: Any) -> None:
-    """Let each serving process show that it lives."""
+def post_worker_init(worker: Any) -> None:
+    """Let each serving process show that it lives, and its streams know when it is told to stop."""
+    from apps.core import sse  # noqa: PLC0415 - Django is set up only now
     from workers.heart import Heart  # noqa: PLC0415 - Django is set up only now
 
+    sse.slots = sse.Slots(streams=streams, per_caller=streams_per_caller)
+    sse.stop_when(lambda: not worker.alive)
     _hearts.append(Heart(role="web", name=os.environ.get("OPS_PROCESS") or "web"))
     _hearts[-1].start()
 

@@ -11,6 +11,7 @@ urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
+    path("operations/", include("apps.events.urls")),
     path("operations/", include("apps.jobs.urls")),
     path("operations/schema", SpectacularAPIView.as_view(), name="schema"),
     path("operations/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),

@@ -11,15 +11,14 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
 import structlog
 from django.db import Error, connection
 
 from apps.core.clock import DatabaseClock
+from apps.core.digests import canonical
 from apps.jobs.context import Artifact, Level, Scalar
 from apps.jobs.operations import run
 from apps.jobs.operations.processes import LEASE_S
@@ -31,6 +30,8 @@ SEND_EVERY_S = 1.0
 # A log is for reading: beyond this many lines an attempt's further ones are counted, not kept.
 MAX_LINES = 10_000
 MAX_BATCH_LINES = 500
+LARGEST_SHARED = 2**53 - 1
+SMALLEST_PLAIN = 1e-4
 
 
 class AttemptLine:
@@ -41,7 +42,8 @@ class AttemptLine:
         self._fence = fence
         self._clock = clock
         self._lock = threading.Lock()
-        self._unsent: list[tuple[datetime, Level, str, Mapping[str, Scalar]]] = []
+        self._unsent: list[list[Any]] = []
+        self._sending: list[list[Any]] = []
         self._sent_lines = 0
         self._dropped_lines = 0
         self._hash = hashlib.sha256()
@@ -69,7 +71,8 @@ class AttemptLine:
             if self._sent_lines + len(self._unsent) >= MAX_LINES:
                 self._dropped_lines += 1
                 return
-            self._unsent.append((self._clock.now(), level, message, fields))
+            at = self._clock.now().isoformat().replace("+00:00", "Z")
+            self._unsent.append([at, level, message, {name: _plain(value) for name, value in fields.items()}])
 
     def progress(self, *, done: float, total: float | None, message: str | None) -> None:
         """Take how far the attempt is."""
@@ -102,7 +105,7 @@ class AttemptLine:
 
     @property
     def digest(self) -> str | None:
-        """Return the digest of the lines kept, as their JSON bytes one after the other; None for none."""
+        """Return the digest of the lines kept (docs/job-types.md says of which bytes); None for none."""
         return f"sha256:{self._hash.hexdigest()}" if self._sent_lines else None
 
     def result(self) -> dict[str, Any]:
@@ -122,26 +125,28 @@ class AttemptLine:
         try:
             while not self._over.wait(timeout=SEND_EVERY_S):
                 try:
-                    self._send()
+                    while self._send() == MAX_BATCH_LINES and not self._over.is_set():
+                        pass  # a flood: what arrived is what a killed attempt leaves
                 except Error as error:
                     log.warning("report_failed", job_id=str(self._job_id), error=type(error).__name__)
                     connection.close()
         finally:
             connection.close()
 
-    def _send(self) -> None:
-        """Send one batch and learn where the attempt stands. On an error nothing is lost: it is sent again."""
+    def _send(self) -> int:
+        """Send one batch and learn where the attempt stands; return its lines. On an error it is sent again."""
         with self._lock:
-            batch = self._unsent[:MAX_BATCH_LINES]
+            # The same lines again after an error: they may have arrived, and their place is then taken.
+            batch = self._sending = self._sending or self._unsent[:MAX_BATCH_LINES]
             progress = self._progress
-        lines = [[at, level, message, fields] for at, level, message, fields in batch]
         standing = run.report(
-            job_id=self._job_id, fence=self._fence, progress=progress, first_line=self._sent_lines + 1, lines=lines
+            job_id=self._job_id, fence=self._fence, progress=progress, first_line=self._sent_lines + 1, lines=batch
         )
         with self._lock:
             del self._unsent[: len(batch)]
-            for line in lines:
-                self._hash.update(orjson.dumps(line) + b"\n")
+            self._sending = []
+            for line in batch:
+                self._hash.update(canonical(line) + b"\n")
             self._sent_lines += len(batch)
             if self._progress is progress:
                 self._progress = None
@@ -150,3 +155,17 @@ class AttemptLine:
             self._stop = StopReason.FENCED
         elif standing.cancel and self._stop is None:
             self._stop = StopReason.CANCELLED
+        return len(batch)
+
+
+def _plain(value: Scalar) -> Scalar:
+    """Return a log field's value so that every reader of JSON has the same one, and can recompute the log's digest.
+
+    Numbers that readers take for different ones (beyond 2^53), or write in different ways (nearer to 0 than 0.0001),
+    are kept as text; whole ones as integers.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if abs(value) > LARGEST_SHARED or 0 < abs(value) < SMALLEST_PLAIN:
+        return repr(value)
+    return int(value) if value == int(value) else value

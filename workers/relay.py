@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Sequence
 
 import orjson
 import redis
 import structlog
 from django.conf import settings
+from django.db import connection
 
+from apps.core import metrics
+from apps.core.clock import DatabaseClock
 from apps.events import operations, queries
 from apps.events.cloudevents import envelope
+from apps.events.models import Event
 from apps.tenancy.context import across_tenants
 from workers import loop
 
@@ -20,6 +26,7 @@ STREAM = "operations.events"
 STREAM_LENGTH = 100_000
 BATCH = 500
 LOOK_EVERY_S = 0.25
+CLOCK_GOOD_FOR_S = 60.0
 AWAY_PAUSE_S = (0.5, 10.0)
 
 
@@ -30,6 +37,7 @@ class Relay:
         self._stream = redis.Redis.from_url(
             url, socket_timeout=2, socket_connect_timeout=1, health_check_interval=10, retry_on_timeout=False
         )
+        self._clock: DatabaseClock | None = None
         self._pause_s = 0.0
         self._back_at = 0.0
 
@@ -55,7 +63,7 @@ class Relay:
         try:
             pipe = self._stream.pipeline(transaction=False)
             for event in due:
-                pipe.xadd(STREAM, {"event": orjson.dumps(envelope(event))}, maxlen=STREAM_LENGTH, approximate=True)
+                pipe.xadd(STREAM, {"event": encoded(event)}, maxlen=STREAM_LENGTH, approximate=True)
             pipe.execute()
         except redis.RedisError as error:
             self._pause_s = min(max(self._pause_s * 2, AWAY_PAUSE_S[0]), AWAY_PAUSE_S[1])
@@ -63,8 +71,31 @@ class Relay:
             log.warning("stream_away", error=type(error).__name__, events=len(due), pause_s=self._pause_s)
             return 0
         self._pause_s = 0.0
-        operations.advance(consumer=STREAM, position=due[-1].sequence or 0)
+        last = due[-1].sequence or 0
+        operations.advance(consumer=STREAM, position=last)
+        self._count(due, last=last)
         return len(due)
+
+    def _count(self, due: Sequence[Event], *, last: int) -> None:
+        """Tell how late the events were, by the database's clock, and how many are still to come."""
+        if self._clock is None or self._clock.age_s() > CLOCK_GOOD_FOR_S:
+            self._clock = DatabaseClock.ask(connection)
+        now = self._clock.now()
+        for event in due:
+            metrics.event_delivered(seconds=(now - event.occurred_at).total_seconds(), consumer=STREAM)
+        metrics.events_behind(count=queries.head() - last, consumer=STREAM)
+
+
+def encoded(event: Event) -> bytes:
+    """Return the event's JSON. Whatever stands in a row must not hold up those behind it, so there is no way to fail.
+
+    PostgreSQL's jsonb keeps numbers of any length, which the quick encoder refuses.
+    """
+    try:
+        return orjson.dumps(envelope(event))
+    except orjson.JSONEncodeError as error:
+        log.error("event_hard_to_encode", event_id=str(event.event_id), error=str(error))  # noqa: TRY400 - it is told
+        return json.dumps(envelope(event), default=str).encode()
 
 
 def main() -> None:

@@ -51,6 +51,19 @@ _migrations = _counter("operations_migrations_total", "Migrations that entered a
 _messages_refused = _counter(
     "operations_messages_refused_total", "Messages to workers that the plane did not sign; they ran nothing.", "task"
 )
+_event_delivery = _histogram(
+    "operations_event_delivery_seconds",
+    "From an event being written to its being delivered to a consumer of the log.",
+    "consumer",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300, 3600),
+)
+_events_behind = Gauge(
+    "operations_events_behind",
+    "Numbered events that a consumer of the log was not delivered yet.",
+    ["consumer"],
+    registry=_registry,
+    multiprocess_mode="mostrecent",
+)
 _log_lines_lost = _counter("operations_log_lines_lost_total", "Log lines that could not be written.")
 
 # Each scale has a boundary at every objective it must show met or missed (target and ours).
@@ -129,6 +142,16 @@ def migration_entered(*, status: str) -> None:
 def message_refused(*, task: str) -> None:
     """Count a message whose MAC is not ours."""
     _messages_refused.labels(task=_bounded("type", task)).inc()
+
+
+def event_delivered(*, seconds: float, consumer: str) -> None:
+    """Record how long an event took to reach `consumer`."""
+    _event_delivery.labels(consumer=consumer).observe(max(0.0, seconds))
+
+
+def events_behind(*, count: int, consumer: str) -> None:
+    """Say how many numbered events `consumer` was not delivered yet."""
+    _events_behind.labels(consumer=consumer).set(max(0, count))
 
 
 def log_line_lost() -> None:

@@ -13,7 +13,7 @@ class Event(models.Model):
     """One CloudEvent. `sequence` is given by the relay once the row is committed, so no reader skips a late one."""
 
     event_id = models.UUIDField(primary_key=True)
-    sequence = models.BigIntegerField(unique=True, null=True)
+    sequence = models.BigIntegerField(null=True)
     tenant = models.ForeignKey(Tenant, models.PROTECT, null=True, db_index=False)
     type = models.CharField(max_length=64)
     subject = models.CharField(max_length=64)
@@ -27,9 +27,24 @@ class Event(models.Model):
         db_table = "events"
         ordering = ["-occurred_at"]
         base_manager_name = "every"
+        # What has no number yet stands in one small index alone: the insert is cheap, and no plan for finding the
+        # unnumbered can be a bad one (measured: through an index of all sequences, 900 a second instead of 30,000).
+        constraints = [
+            models.UniqueConstraint(
+                fields=["sequence"], condition=models.Q(sequence__isnull=False), name="event_sequence_once"
+            ),
+        ]
         indexes = [
-            models.Index(fields=["tenant", "sequence"], name="events_tenant_sequence"),
-            models.Index(fields=["subject", "sequence"], name="events_subject_sequence"),
+            models.Index(
+                fields=["tenant", "sequence"],
+                name="events_tenant_sequence",
+                condition=models.Q(sequence__isnull=False),
+            ),
+            models.Index(
+                fields=["subject", "sequence"],
+                name="events_subject_sequence",
+                condition=models.Q(sequence__isnull=False),
+            ),
             models.Index(
                 fields=["occurred_at", "event_id"], name="events_unnumbered", condition=models.Q(sequence__isnull=True)
             ),

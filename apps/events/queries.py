@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from apps.events.models import Consumer, Event
+from apps.tenancy.context import operator_reading
+from apps.tenancy.reading import Scope, contexts_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """Which events: of a type, about a subject; None is all."""
+
+    type: str | None = None
+    subject: str | None = None
+
+    def conditions(self) -> dict[str, str]:
+        """Return the filters that are set, as lookups."""
+        found = {"type": self.type, "subject": self.subject}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+EVERYTHING = Filters()
 
 
 def position_of(*, consumer: str) -> int:
@@ -12,9 +32,38 @@ def position_of(*, consumer: str) -> int:
     return Consumer.objects.filter(name=consumer).values_list("position", flat=True).first() or 0
 
 
-def after(*, position: int, limit: int) -> Sequence[Event]:
-    """Return the next numbered events of the current tenant context, oldest first."""
-    return list(Event.objects.filter(sequence__gt=position).order_by("sequence")[:limit])
+def head() -> int:
+    """Return the last number given, whoever's event has it; in the current context. 0 for an empty log."""
+    last = Event.objects.filter(sequence__isnull=False).order_by("-sequence").values_list("sequence", flat=True)
+    return last.first() or 0
+
+
+def head_of_all() -> int:
+    """Return the last number given in the whole log: a bound to read up to, which tells nothing of whose it is."""
+    with operator_reading():
+        return head()
+
+
+def after(*, position: int, limit: int, upto: int | None = None, filters: Filters = EVERYTHING) -> Sequence[Event]:
+    """Return the next numbered events of the current context, oldest first, up to number `upto`."""
+    rows = Event.objects.filter(sequence__gt=position, **filters.conditions())
+    if upto is not None:
+        rows = rows.filter(sequence__lte=upto)
+    return list(rows.order_by("sequence")[:limit])
+
+
+def page(scope: Scope, *, position: int, upto: int, limit: int, filters: Filters = EVERYTHING) -> list[Event]:
+    """Return the next events of all tenants in `scope`, oldest first, up to number `upto`.
+
+    Each tenant is read in a transaction of its own, a moment after the other. Without a common bound, an event that is
+    numbered between two of them would be overtaken by a later one of the second tenant's, and missed for ever by a
+    reader whose cursor went past it. Up to a number that was given before the first look, all are there to be seen.
+    """
+    found = []
+    for context in contexts_of(scope):
+        with context:
+            found.append(after(position=position, upto=upto, limit=limit, filters=filters))
+    return list(heapq.merge(*found, key=lambda event: event.sequence or 0))[:limit]
 
 
 def unnumbered(*, most: int) -> int:

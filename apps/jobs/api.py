@@ -8,15 +8,18 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from django.http import HttpResponse, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.core import metrics, problems
+from apps.core import metrics, problems, sse
 from apps.core.authzen import DecisionPointAwayError
+from apps.core.clock import system_now
 from apps.core.ids import BadIdError, parse_id
 from apps.evidence.queries import states_of
 from apps.jobs import parsing, points, queries, representation
@@ -31,15 +34,16 @@ from apps.jobs.operations.submit import (
     UnknownTenantError,
     submit,
 )
+from apps.jobs.tail import LogSource
 from apps.jobs.types import REGISTRY, JobType, UnknownJobTypeError
 from apps.tenancy.authentication import principal_of
-from apps.tenancy.context import in_tenant, operator_reading
+from apps.tenancy.context import in_tenant
 from apps.tenancy.permissions import tenant_or_404
-from apps.tenancy.principals import AllTenants, ServicePrincipal
+from apps.tenancy.principals import ServicePrincipal
+from apps.tenancy.reading import MAX_TENANTS_A_LIST, contexts
 
 MAX_LINES = 1000
 LIST_FILTERS = ("tenant_id", "type", "status", "submitted_after", "submitted_before", "limit", "cursor")
-MAX_TENANTS_A_LIST = 20
 IN_TENANT = OpenApiParameter(
     "tenant_id", str, description=f"needed when the token names more than {MAX_TENANTS_A_LIST}"
 )
@@ -105,7 +109,7 @@ class Jobs(APIView):
             submitted_before=parsing.instant(asked, "submitted_before"),
         )
         pages = []
-        for context in _contexts(principal_of(request), tenant_id=asked.get("tenant_id")):
+        for context in contexts(principal_of(request), tenant_id=asked.get("tenant_id")):
             with context:
                 pages.append(_render(queries.page(wanted, limit=limit + 1)))
         items = list(heapq.merge(*pages, key=lambda item: item["job_id"], reverse=True))[: limit + 1]
@@ -143,8 +147,9 @@ class Timeline(APIView):
     def get(self, request: Request, job_id: str) -> Response:
         """Read a job's story, oldest first."""
         with _found(request, job_id) as job:
-            decisions = queries.decisions_of([job.job_id]).get(job.job_id, {}).values()
-            items = representation.timeline(job, attempts=queries.attempts_of(job.job_id), decisions=decisions)
+            items = representation.timeline(
+                job, attempts=queries.attempts_of(job.job_id), decisions=queries.every_decision_of(job.job_id)
+            )
         return Response({"job_id": str(job.job_id), "items": items})
 
 
@@ -152,22 +157,48 @@ class Logs(APIView):
     """A job's log."""
 
     required_scopes: ClassVar[dict[str, str]] = {"GET": "jobs:read"}
+    renderer_classes = (JSONRenderer, sse.EventStreamRenderer)
 
     @extend_schema(
         operation_id="jobs_logs",
-        parameters=[OpenApiParameter("after", str, description="`next` of the answer before: fence.line")],
-        responses=LogFields,
+        parameters=[
+            IN_TENANT,
+            OpenApiParameter("after", str, description="`next` of the answer before: fence.line"),
+            OpenApiParameter(
+                "Last-Event-ID", str, location=OpenApiParameter.HEADER, description="streams: goes before `after`"
+            ),
+        ],
+        responses={(200, "application/json"): LogFields, (200, sse.MEDIA_TYPE): OpenApiTypes.STR},
         tags=["jobs"],
-        description="A job's log lines, oldest first; every dispatch has lines of its own, numbered from 1.",
+        description="A job's log lines, oldest first; every dispatch has lines of its own, numbered from 1. With"
+        " `Accept: text/event-stream` they come as they are written (`id` fence.line, `event` log), until the job is"
+        " over: an event `end` says so.",
     )
-    def get(self, request: Request, job_id: str) -> Response:
-        """Read a job's log."""
-        after = parsing.position(request.query_params.get("after"))
+    def get(self, request: Request, job_id: str) -> Response | HttpResponse | StreamingHttpResponse:
+        """Read a job's log, or follow it."""
+        streaming = sse.wanted(request)
+        resumed = request.headers.get("Last-Event-ID") if streaming else None
+        after = parsing.position(resumed or request.query_params.get("after"))
         with _found(request, job_id, known={"after"}) as job:
-            lines = queries.log_lines(job_id=job.job_id, after=after, limit=MAX_LINES)
+            lines = [] if streaming else queries.log_lines(job_id=job.job_id, after=after, limit=MAX_LINES)
+            attempts = [] if streaming else queries.attempts_of(job.job_id)
+        if streaming:
+            principal = principal_of(request)
+            return sse.respond(
+                request,
+                source=lambda: LogSource(tenant_id=job.tenant_id, job_id=job.job_id, position=after),
+                caller=principal.caller,
+                lifetime_s=(principal.expires_at - system_now()).total_seconds(),
+            )
         end = (lines[-1].fence, lines[-1].line) if lines else after
-        items = [representation.log_line(line) for line in lines]
-        return Response({"job_id": str(job.job_id), "items": items, "next": f"{end[0]}.{end[1]}"})
+        return Response(
+            {
+                "job_id": str(job.job_id),
+                "items": [representation.log_line(line) for line in lines],
+                "attempts": [representation.log_of(each) for each in attempts],
+                "next": f"{end[0]}.{end[1]}",
+            }
+        )
 
 
 class JobTypes(APIView):
@@ -257,17 +288,6 @@ def _render(jobs: list[Job]) -> list[dict[str, Any]]:
     return [representation.job(job, evidence=evidence, decisions=decisions) for job in jobs]
 
 
-def _contexts(principal: ServicePrincipal, *, tenant_id: str | None = None) -> list[Any]:
-    """Return the contexts in which a caller may read: its tenants', one by one, or the operator's for all of them."""
-    if tenant_id is not None:
-        return [in_tenant(tenant_or_404(principal, tenant_id))]
-    if isinstance(principal.tenants, AllTenants):
-        return [operator_reading()]
-    if len(principal.tenants) > MAX_TENANTS_A_LIST:
-        raise parsing.bad_field("tenant_id", f"the token names more than {MAX_TENANTS_A_LIST} tenants: say which one")
-    return [in_tenant(each) for each in sorted(principal.tenants)]
-
-
 @contextmanager
 def _found(request: Request, job_id: str, *, known: Collection[str] = ()) -> Iterator[Job]:
     """Yield the job inside the context it was found in; another tenant's does not exist.
@@ -279,7 +299,7 @@ def _found(request: Request, job_id: str, *, known: Collection[str] = ()) -> Ite
         wanted = parse_id(job_id)
     except BadIdError as error:
         raise problems.NotFound from error
-    for context in _contexts(principal_of(request), tenant_id=asked.get("tenant_id")):
+    for context in contexts(principal_of(request), tenant_id=asked.get("tenant_id")):
         with context:
             job = Job.objects.filter(job_id=wanted).first()
             if job is not None:

@@ -27,6 +27,32 @@ OF_STATE: dict[State, str] = {
 }
 
 
+# The shape of every job event's data, for the AsyncAPI document and whoever checks what arrives.
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["job_id", "type", "status", "attempt", "reason_code", "error_class"],
+    "properties": {
+        "job_id": {"type": "string", "format": "uuid"},
+        "type": {"type": "string", "description": "the job's type"},
+        "status": {"enum": [state.value for state in State], "description": "the status it entered"},
+        "attempt": {"type": "integer", "minimum": 0, "description": "claimed attempts so far"},
+        "reason_code": {"type": ["string", "null"], "description": "why, as a stable word"},
+        "error_class": {"type": ["string", "null"], "description": "the error's class, never its message"},
+    },
+}
+
+# Event type -> (what it says, the shape of its data).
+MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
+    SUBMITTED: ("A job was admitted.", SCHEMA),
+    COMPLETED: ("A job succeeded.", SCHEMA),
+    FAILED: ("A job failed or timed out, for good.", SCHEMA),
+    CANCELLED: ("A job was cancelled; dependants of a failed one are, too.", SCHEMA),
+    REJECTED: ("A job was refused by Governance or Subscription.", SCHEMA),
+    RETRYING: ("An attempt failed or was lost; the job will be tried again.", SCHEMA),
+}
+
+
 def payload(
     *,
     job_id: UUID,

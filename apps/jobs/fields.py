@@ -138,9 +138,21 @@ class TimelineFields(serializers.Serializer[Any]):
     items = serializers.ListField(child=serializers.DictField())
 
 
+class AttemptLogFields(serializers.Serializer[Any]):
+    """What an ended dispatch's log came to."""
+
+    fence = serializers.IntegerField()
+    lines = serializers.IntegerField()
+    digest = serializers.CharField(
+        allow_null=True, help_text="of its lines as docs/job-types.md says; null where nobody was left to say"
+    )
+    dropped = serializers.IntegerField(help_text="lines beyond what a log holds: counted, not kept")
+
+
 class LogFields(serializers.Serializer[Any]):
     """A job's log lines after a position, oldest first; `next` is the position to ask after."""
 
     job_id = serializers.UUIDField()
     items = serializers.ListField(child=serializers.DictField())
+    attempts = AttemptLogFields(many=True)
     next = serializers.CharField()

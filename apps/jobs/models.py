@@ -150,6 +150,11 @@ class Attempt(models.Model):
     retry_at = models.DateTimeField(null=True)
     error = models.JSONField(null=True)
     result = models.JSONField(null=True)
+    noticed_by = models.CharField(
+        max_length=16,
+        null=True,
+        help_text="who saw the end: worker (itself), parent (of its processes), sweeper, scheduler",
+    )
     log_lines = models.PositiveIntegerField(default=0)
     log_digest = models.CharField(max_length=71, null=True)
     late_ending = models.CharField(

@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from rest_framework.request import Request
-
-from apps.core import problems
+from apps.core.asked import MAX_PAGE, PAGE, bad_field, limit, query
 from apps.core.ids import BadIdError, parse_id
 from apps.jobs.lifecycle import State
 
-PAGE = 50
-MAX_PAGE = 200
+__all__ = [
+    "MAX_PAGE",
+    "PAGE",
+    "bad_field",
+    "cursor",
+    "dotted",
+    "instant",
+    "limit",
+    "position",
+    "query",
+    "state",
+]
+
 POSITION_DIGITS = 15
-
-
-def query(request: Request, *, known: Collection[str]) -> dict[str, str]:
-    """Return the query's values; an unknown or repeated one is refused by name."""
-    asked = request.query_params
-    errors = [
-        problems.FieldError(
-            field=name, message="there is no such filter" if name not in known else "given more than once"
-        )
-        for name, values in asked.lists()
-        if name not in known or len(values) > 1
-    ]
-    if errors:
-        raise problems.BadRequest("Some filters are not as they must be.", code="invalid_fields", errors=errors)
-    bad = [name for name, value in asked.items() if "\x00" in str(value)]
-    if bad:
-        raise bad_field(bad[0], "a NUL character stands in it")
-    return {name: str(value) for name, value in asked.items()}
-
-
-def limit(text: str | None) -> int:
-    """Return how many items a page may have: `PAGE` where nothing is said."""
-    if text is None:
-        return PAGE
-    if not text.isascii() or not text.isdigit() or len(text) > len(str(MAX_PAGE)) or not 1 <= int(text) <= MAX_PAGE:
-        raise bad_field("limit", f"a number from 1 to {MAX_PAGE} would be right")
-    return int(text)
 
 
 def cursor(text: str | None) -> UUID | None:
@@ -82,15 +64,6 @@ def instant(asked: Mapping[str, str], name: str) -> datetime | None:
     if instant.tzinfo is None:
         raise bad_field(name, "a time with its offset, like 2026-01-31T12:00:00Z, would be right")
     return instant
-
-
-def bad_field(field: str, message: str) -> problems.Problem:
-    """Return the problem that names a field and says what would be right."""
-    return problems.BadRequest(
-        "Some fields are not as they must be.",
-        code="invalid_fields",
-        errors=[problems.FieldError(field=field, message=message)],
-    )
 
 
 def dotted(pointer: str) -> str:

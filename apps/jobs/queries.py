@@ -101,6 +101,11 @@ def decisions_of(job_ids: Collection[UUID]) -> dict[UUID, dict[str, Decision]]:
     return found
 
 
+def every_decision_of(job_id: UUID) -> Sequence[Decision]:
+    """Return all that was decided about a job, oldest first, in the current tenant context."""
+    return list(Decision.objects.filter(job_id=job_id).order_by("decided_at", "decision_id"))
+
+
 class LogLine(NamedTuple):
     """A line of a dispatch's log, `line` counted from 1."""
 
@@ -110,6 +115,31 @@ class LogLine(NamedTuple):
     level: str
     message: str
     fields: dict[str, Any]
+
+
+class Mark(NamedTuple):
+    """How far a job and its log are: it moves whenever either does."""
+
+    outcome: str | None
+    fence: int
+    last_fence: int | None
+    last_chunk: int | None
+
+
+MARKS = """
+SELECT j.job_id, j.outcome, j.fence, c.fence, c.first_line
+  FROM jobs j
+  LEFT JOIN LATERAL (SELECT fence, first_line FROM log_chunks WHERE log_chunks.job_id = j.job_id
+                      ORDER BY fence DESC, first_line DESC LIMIT 1) c ON true
+ WHERE j.job_id = ANY (%(jobs)s)
+"""
+
+
+def marks_of(job_ids: Collection[UUID]) -> dict[UUID, Mark]:
+    """Return how far each of the jobs is, in the current context."""
+    with connection.cursor() as cursor:
+        cursor.execute(MARKS, {"jobs": list(job_ids)})
+        return {job_id: Mark(*rest) for job_id, *rest in cursor.fetchall()}
 
 
 LINES = """

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from apps.jobs.lifecycle import Priority
+from apps.jobs.lifecycle import WAITING, Priority, State
 from apps.jobs.models import Attempt, Decision, Job
 from apps.jobs.queries import LogLine
 
@@ -79,6 +79,16 @@ def log_line(line: LogLine) -> dict[str, Any]:
     }
 
 
+def log_of(attempt: Attempt) -> dict[str, Any]:
+    """Return what an ended dispatch's log came to."""
+    return {
+        "fence": attempt.fence,
+        "lines": attempt.log_lines,
+        "digest": attempt.log_digest,
+        "dropped": (attempt.result or {}).get("log_lines_dropped", 0),
+    }
+
+
 class Moment(NamedTuple):
     """One thing that happened to a job."""
 
@@ -92,12 +102,22 @@ def timeline(row: Job, *, attempts: Iterable[Attempt], decisions: Iterable[Decis
     moments = [Moment(row.submitted_at, "submitted", {"by": row.submitted_by, "trigger": row.trigger})]
     moments += [
         Moment(
-            each.decided_at, "decided", {"point": each.point, "allowed": each.allowed, "reason_code": each.reason_code}
+            each.decided_at,
+            "decided",
+            {
+                "point": each.point,
+                "action": each.action,
+                "allowed": each.allowed,
+                "reason_code": each.reason_code,
+                "decision_id": str(each.decision_id),
+            },
         )
         for each in decisions
     ]
+    ready_at = row.run_at or row.submitted_at
     for each in attempts:
-        moments += _of_dispatch(each.fence, each.dispatched_at, each.started_at, each.number)
+        moments += _of_dispatch(each.fence, each.dispatched_at, each.started_at, each.number, ready_at=ready_at)
+        ready_at = each.retry_at or each.finished_at
         moments.append(
             Moment(
                 each.finished_at,
@@ -106,15 +126,22 @@ def timeline(row: Job, *, attempts: Iterable[Attempt], decisions: Iterable[Decis
                     "fence": each.fence,
                     "attempt": each.number or None,
                     "error": each.error,
+                    "noticed_by": each.noticed_by,
                     "next_attempt_at": instant(each.retry_at),
                     "log_lines": each.log_lines,
+                    "log_digest": each.log_digest,
+                    "log_lines_dropped": log_of(each)["dropped"] or None,
                 },
             )
         )
         if each.late_at is not None:
             moments.append(Moment(each.late_at, "finished_late", {"fence": each.fence, "ending": each.late_ending}))
     if row.status in {"dispatched", "running"}:
-        moments += _of_dispatch(row.fence, row.dispatched_at, row.started_at, row.attempt)
+        started_at = row.started_at if row.status == "running" else None
+        moments += _of_dispatch(row.fence, row.dispatched_at, started_at, row.attempt, ready_at=ready_at)
+    elif State(row.status) in WAITING:
+        since = max(_last(moments), ready_at) if row.status == "queued" else _last(moments)
+        moments.append(Moment(since, "waiting", {"status": row.status, "until": instant(row.due_at)}))
     if row.finished_at is not None:
         moments.append(Moment(row.finished_at, "ended", {"outcome": row.outcome, "reason_code": row.reason_code}))
     ordered = sorted(moments, key=lambda moment: moment.at)
@@ -122,15 +149,20 @@ def timeline(row: Job, *, attempts: Iterable[Attempt], decisions: Iterable[Decis
 
 
 def _of_dispatch(
-    fence: int, dispatched_at: datetime | None, started_at: datetime | None, attempt: int
+    fence: int, dispatched_at: datetime | None, started_at: datetime | None, attempt: int, *, ready_at: datetime
 ) -> Sequence[Moment]:
-    """Return a dispatch's beginning: the slot it got, and the worker that took it."""
+    """Return a dispatch's beginning: the slot it got after waiting for it from `ready_at` on, and who took it."""
     moments = []
     if dispatched_at is not None:
-        moments.append(Moment(dispatched_at, "dispatched", {"fence": fence}))
+        waited_s = max(0.0, round((dispatched_at - ready_at).total_seconds(), 3))
+        moments.append(Moment(dispatched_at, "dispatched", {"fence": fence, "waited_s": waited_s}))
     if started_at is not None:
         moments.append(Moment(started_at, "started", {"fence": fence, "attempt": attempt}))
     return moments
+
+
+def _last(moments: Iterable[Moment]) -> datetime:
+    return max(moment.at for moment in moments)
 
 
 def instant(value: datetime | None) -> str | None:

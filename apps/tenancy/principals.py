@@ -55,6 +55,12 @@ class ServicePrincipal:
     def __str__(self) -> str:
         return self.subject
 
+    @property
+    def caller(self) -> str:
+        """Who calls and for whom, as one word: what shares are counted by."""
+        tenants = "*" if isinstance(self.tenants, AllTenants) else ",".join(sorted(self.tenants))
+        return f"{self.issuer} {self.subject} {tenants}"
+
     def may(self, scope: str) -> bool:
         """Return whether the token carries `scope`."""
         return scope in self.scopes

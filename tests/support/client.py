@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,15 +35,34 @@ def wait_for(ask: Callable[[], Found | None], *, what: str, within_s: float = DE
         time.sleep(0.05)  # the one pause of a wait on a condition
 
 
+def messages(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
+    """Yield the messages of a stream of server-sent events, as a browser would hear them."""
+    found: dict[str, Any] = {}
+    for line in lines:
+        name, colon, value = line.partition(": ")
+        if not line and "data" in found:
+            yield {**found, "data": json.loads(found["data"])}
+        if not line:
+            found = {}
+        elif name and colon:
+            found[name] = value
+
+
 class Caller:
     """A module's client of the API at `url`, signing with the keys of `home`."""
 
     def __init__(
-        self, *, url: str, home: Path, tenants: Sequence[str] = ("acme",), scope: str = "jobs:submit jobs:read"
+        self,
+        *,
+        url: str,
+        home: Path,
+        tenants: Sequence[str] = ("acme",),
+        scope: str = "jobs:submit jobs:read events:read",
     ) -> None:
         self._home = home
         self._tenants = list(tenants)
         self._scope = scope
+        self.ttl_s = 600
         self._http = httpx.Client(base_url=url, timeout=30)
 
     def close(self) -> None:
@@ -54,6 +75,18 @@ class Caller:
         return self._http.request(
             method, path, headers={"Authorization": f"Bearer {held}", **more.pop("headers", {})}, **more
         )
+
+    @contextmanager
+    def stream(self, path: str, **headers: str) -> Iterator[Iterator[dict[str, Any]]]:
+        """Open a stream of server-sent events; yield its messages as {id, event, data}, beats left out."""
+        held = token(home=self._home, tenants=self._tenants, scope=self._scope, ttl_s=self.ttl_s)
+        wanted = {"Authorization": f"Bearer {held}", "Accept": "text/event-stream", **headers}
+        with self._http.stream("GET", path, headers=wanted) as answer:
+            if answer.status_code != 200:
+                answer.read()
+            assert answer.status_code == 200, answer.text
+            assert answer.headers["Content-Type"] == "text/event-stream"
+            yield messages(answer.iter_lines())
 
     def submit(self, type: str, params: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:  # noqa: A002
         """Submit a job that must be admitted; return it."""

@@ -9,6 +9,7 @@ from typing import Any
 from apps.jobs.types import Context, PermanentError, Retry, RetryableError, job_type
 
 LONGEST_SLEEP_S = 3600
+MOST_LINES = 1_000_000
 _NAP_S = 0.05  # how soon a sleeper notices that its time is over or that it should stop
 
 # Diagnostics are run while somebody watches: the next attempt comes soon.
@@ -52,6 +53,41 @@ def sleep(ctx: Context, params: Mapping[str, Any]) -> None:
         time.sleep(min(_NAP_S, seconds - slept))
     ctx.progress(seconds, seconds)
     ctx.log("slept", seconds=seconds)
+
+
+@job_type(
+    "ops.flood",
+    params={
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["lines"],
+        "properties": {
+            "lines": {"type": "integer", "minimum": 0, "maximum": MOST_LINES, "description": "How many lines to log."},
+            "then_sleep": {
+                "type": "number",
+                "minimum": 0,
+                "maximum": LONGEST_SLEEP_S,
+                "default": 0,
+                "description": "How long to go on after them, in seconds.",
+            },
+        },
+        "examples": [{"lines": 1000}],
+    },
+    contract="none",
+    retry=_SOON,
+    diagnostic=True,
+    timeout_s=LONGEST_SLEEP_S + 60,
+)
+def flood(ctx: Context, params: Mapping[str, Any]) -> None:
+    """Log very much, to see what of it the plane keeps."""
+    for line in range(params["lines"]):
+        ctx.log("a line of many", line=line, half=line / 2, words='ß \u2028 "quoted"')
+        if line % 1000 == 0:
+            ctx.checkpoint()
+    until = time.monotonic() + params.get("then_sleep", 0)
+    while time.monotonic() < until:
+        ctx.checkpoint()
+        time.sleep(_NAP_S)
 
 
 @job_type(

@@ -74,6 +74,7 @@ class End:
     at: datetime
     due_at: datetime | None
     report: Report = field(default_factory=Report)
+    noticed_by: str = "worker"
 
     @property
     def target(self) -> State:
@@ -81,7 +82,15 @@ class End:
         return TRANSITIONS[self.move].target
 
 
-def decide(held: Held, *, ending: Ending, at: datetime, retry: Retry, report: Report = NOTHING_REPORTED) -> End:
+def decide(
+    held: Held,
+    *,
+    ending: Ending,
+    at: datetime,
+    retry: Retry,
+    report: Report = NOTHING_REPORTED,
+    noticed_by: str = "worker",
+) -> End:
     """Return what follows from `ending` at `at` (the database's time), by the type's retry policy.
 
     A worker's death counts as a failed attempt, so that a job which kills its workers stops after its attempts.
@@ -92,7 +101,7 @@ def decide(held: Held, *, ending: Ending, at: datetime, retry: Retry, report: Re
         dice = random.random()  # noqa: S311 - jitter, no secret
         pause_s = retry.delay_s(attempt=held.attempt, random=dice, retry_after_s=report.retry_after_s)
         due_at = at + timedelta(seconds=pause_s)
-    return End(held=held, ending=ending, move=move, at=at, due_at=due_at, report=report)
+    return End(held=held, ending=ending, move=move, at=at, due_at=due_at, report=report, noticed_by=noticed_by)
 
 
 END = f"""
@@ -100,7 +109,7 @@ WITH e AS (
     SELECT * FROM jsonb_to_recordset(%(ends)s) AS e(
         job_id uuid, fence bigint, source text, status text, outcome text, reason_code text, ending text,
         number smallint, attempt_back smallint, at timestamptz, due_at timestamptz, error jsonb, result jsonb,
-        log_lines int, log_digest text, unclaimed smallint, event_id uuid, event_type text,
+        log_lines int, log_digest text, noticed_by text, unclaimed smallint, event_id uuid, event_type text,
         event_subject text, event_data jsonb,
         {evidence_log.COLUMNS})
 ), ended AS (
@@ -116,9 +125,13 @@ WITH e AS (
     RETURNING j.tenant_id, j.region, j.worker_id, j.worker_pid, j.dispatched_at, j.started_at, e.*
 ), attempted AS (
     INSERT INTO attempts (job_id, fence, tenant_id, number, ending, worker_id, worker_pid, dispatched_at, started_at,
-           finished_at, retry_at, error, result, log_lines, log_digest)
+           finished_at, retry_at, error, result, noticed_by, log_digest, log_lines)
     SELECT job_id, fence, tenant_id, number, ending, worker_id, worker_pid, dispatched_at, started_at, at,
-           CASE WHEN status = 'retrying' THEN due_at END, error, result, log_lines, log_digest
+           CASE WHEN status = 'retrying' THEN due_at END, error, result, noticed_by, log_digest,
+           -- Of an attempt that could not report its end, as many as had arrived by then; nobody is left to sign them.
+           CASE WHEN noticed_by = 'worker' THEN log_lines ELSE coalesce((
+             SELECT c.first_line - 1 + jsonb_array_length(c.lines) FROM log_chunks c
+              WHERE c.job_id = ended.job_id AND c.fence = ended.fence ORDER BY c.first_line DESC LIMIT 1), 0) END
       FROM ended
 ), told AS ({event_log.APPEND.format(source="ended")}
 ), proven AS ({evidence_log.APPEND.format(source="ended")})
@@ -175,6 +188,7 @@ def _row(end: End) -> dict[str, Any]:
         "result": report.result,
         "log_lines": report.log_lines,
         "log_digest": report.log_digest,
+        "noticed_by": end.noticed_by,
         "unclaimed": held.unclaimed + 1 if end.ending is Ending.UNCLAIMED else 0,
     }
     if target in events.OF_STATE:

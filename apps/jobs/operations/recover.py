@@ -11,7 +11,7 @@ from django.db import connection
 
 from apps.jobs.lifecycle import Ending, State
 from apps.jobs.operations import end
-from apps.jobs.operations.end import End, Held, Report
+from apps.jobs.operations.end import Held, Report
 from apps.jobs.retry import Retry
 
 UNCLAIMED_AFTER_S = 10
@@ -97,18 +97,20 @@ def expire_leases() -> int:
 def hand_back_lost(*, retry_of: RetryOf) -> set[tuple[UUID, int]]:
     """End the running jobs whose worker's lease is over: `worker_lost`, an attempt spent."""
     report = Report(error=_error("WorkerLost", "worker_lost", "the worker that ran it is gone"))
-    return _end_all(LOST, {}, ending=Ending.WORKER_LOST, retry_of=retry_of, report=report)
+    return _end_all(LOST, {}, ending=Ending.WORKER_LOST, by="sweeper", retry_of=retry_of, report=report)
 
 
 def recall_unclaimed(*, retry_of: RetryOf) -> set[tuple[UUID, int]]:
     """Queue again the dispatches that nobody claimed in time; the wait doubles with each in a row."""
-    return _end_all(UNCLAIMED, {"after_s": UNCLAIMED_AFTER_S}, ending=Ending.UNCLAIMED, retry_of=retry_of)
+    return _end_all(UNCLAIMED, {"after_s": UNCLAIMED_AFTER_S}, ending=Ending.UNCLAIMED, by="sweeper", retry_of=retry_of)
 
 
 def end_overtime(*, retry_of: RetryOf) -> set[tuple[UUID, int]]:
     """End the attempts that ran past their time and whose worker did not end them."""
     report = Report(error=_error("JobTimeout", "timed_out", "the attempt ran past its time and did not stop"))
-    return _end_all(OVERTIME, {"over_s": OVERTIME_S}, ending=Ending.TIMED_OUT, retry_of=retry_of, report=report)
+    return _end_all(
+        OVERTIME, {"over_s": OVERTIME_S}, ending=Ending.TIMED_OUT, by="sweeper", retry_of=retry_of, report=report
+    )
 
 
 def hand_back_of_dead_children(
@@ -116,7 +118,9 @@ def hand_back_of_dead_children(
 ) -> set[tuple[UUID, int]]:
     """End the jobs that ran in processes of this worker which are no more: `worker_lost`, an attempt spent."""
     values = {"worker": worker_id, "pids": list(living_pids)}
-    return _end_all(OF_DEAD_CHILDREN, values, ending=Ending.WORKER_LOST, retry_of=retry_of, report=PROCESS_DIED)
+    return _end_all(
+        OF_DEAD_CHILDREN, values, ending=Ending.WORKER_LOST, by="parent", retry_of=retry_of, report=PROCESS_DIED
+    )
 
 
 def hand_back_of_dead_child(
@@ -129,25 +133,25 @@ def hand_back_of_dead_child(
     """
     ending, report = (Ending.HANDED_BACK, end.NOTHING_REPORTED) if stopping else (Ending.WORKER_LOST, PROCESS_DIED)
     values = _dispatches(dispatches, status=State.RUNNING)
-    return _end_all(OF_DISPATCHES, values, ending=ending, retry_of=retry_of, report=report)
+    return _end_all(OF_DISPATCHES, values, ending=ending, by="parent", retry_of=retry_of, report=report)
 
 
 def decline(*, job_id: UUID, fence: int, worker_id: UUID, retry_of: RetryOf) -> bool:
     """Queue again a dispatch that reached a worker which is stopping and so may not claim it; return whether it was."""
     query = OF_DISPATCHES + " AND EXISTS (SELECT 1 FROM processes WHERE process_id = %(worker)s AND state = 'draining')"
     values = {**_dispatches([(job_id, fence)], status=State.DISPATCHED), "worker": worker_id}
-    return bool(_end_all(query, values, ending=Ending.HANDED_BACK, retry_of=retry_of))
+    return bool(_end_all(query, values, ending=Ending.HANDED_BACK, by="worker", retry_of=retry_of))
 
 
 def hand_back_of_stopping(*, worker_id: UUID, retry_of: RetryOf) -> set[tuple[UUID, int]]:
     """Queue again what a stopping worker could not finish; it costs no attempt."""
-    return _end_all(OF_WORKER, {"worker": worker_id}, ending=Ending.HANDED_BACK, retry_of=retry_of)
+    return _end_all(OF_WORKER, {"worker": worker_id}, ending=Ending.HANDED_BACK, by="parent", retry_of=retry_of)
 
 
 def unpublished(dispatches: Sequence[tuple[UUID, int]], *, retry_of: RetryOf) -> set[tuple[UUID, int]]:
     """Queue again what the broker did not take. Its message may have arrived all the same: the fence makes it stale."""
     values = _dispatches(dispatches, status=State.DISPATCHED)
-    return _end_all(OF_DISPATCHES, values, ending=Ending.UNPUBLISHED, retry_of=retry_of)
+    return _end_all(OF_DISPATCHES, values, ending=Ending.UNPUBLISHED, by="scheduler", retry_of=retry_of)
 
 
 def _dispatches(dispatches: Sequence[tuple[UUID, int]], *, status: State) -> dict[str, Any]:
@@ -159,21 +163,26 @@ def _dispatches(dispatches: Sequence[tuple[UUID, int]], *, status: State) -> dic
 
 
 def _end_all(
-    query: str, values: Mapping[str, Any], *, ending: Ending, retry_of: RetryOf, report: Report | None = None
+    query: str, values: Mapping[str, Any], *, ending: Ending, by: str, retry_of: RetryOf, report: Report | None = None
 ) -> set[tuple[UUID, int]]:
-    """End every job that `query` finds as `ending`; another's earlier word on the same fence wins."""
+    """End every job that `query` finds as `ending`, noticed `by` whom; an earlier word on the same fence wins."""
     with connection.cursor() as cursor:
         cursor.execute(query, values)
         rows = cursor.fetchall()
     ends = []
     for row in rows:
         held, now = _held(row)
-        ends.append(_decided(held, now=now, ending=ending, retry_of=retry_of, report=report))
+        ends.append(
+            end.decide(
+                held,
+                ending=ending,
+                at=now,
+                retry=retry_of(held.type),
+                report=report or end.NOTHING_REPORTED,
+                noticed_by=by,
+            )
+        )
     return end.write(ends)
-
-
-def _decided(held: Held, *, now: datetime, ending: Ending, retry_of: RetryOf, report: Report | None) -> End:
-    return end.decide(held, ending=ending, at=now, retry=retry_of(held.type), report=report or end.NOTHING_REPORTED)
 
 
 def _held(row: Sequence[Any]) -> tuple[Held, datetime]:

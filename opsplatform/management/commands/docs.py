@@ -19,6 +19,7 @@ from drf_spectacular.renderers import OpenApiYamlRenderer
 
 from apps.jobs import lifecycle
 from apps.jobs.lifecycle import COSTS_ATTEMPT, HOLDING_SLOT, OUTCOMES, TRANSITIONS, WAITING, Ending, Move, State
+from opsplatform import asyncapi
 
 STEP = "python manage.py docs"
 # A member of an enumeration with its comment: the comment is the member's meaning, written where it is defined.
@@ -28,7 +29,7 @@ MEMBER = re.compile(r'^    [A-Z_]+ = "(?P<value>[a-z_]+)"(?:\s+# (?P<meaning>.+)
 class Command(BaseCommand):
     """Write the generated documents, or say which are out of step."""
 
-    help = "Write docs/lifecycles/job.md and docs/openapi.yaml; with --check, say which is out of step."
+    help = "Write docs/lifecycles/job.md, openapi.yaml and asyncapi.yaml; with --check, say which is out of step."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -163,4 +164,5 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/lifecycles/job.md": life_of_a_job,
     "docs/openapi.yaml": openapi,
+    "docs/asyncapi.yaml": lambda: asyncapi.text(step=STEP),
 }

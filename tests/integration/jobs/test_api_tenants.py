@@ -146,7 +146,7 @@ class TestTokensForSeveral:
             job = said(caller.get(f"{JOBS}/{job_id}"))
             assert job["tenant_id"] == tenant
             assert job["decision"]["governance"]["allowed"] is True
-            assert len(said(caller.get(f"{JOBS}/{job_id}/timeline"))["items"]) == 3
+            assert len(said(caller.get(f"{JOBS}/{job_id}/timeline"))["items"]) == 4
         refused(caller.get(f"{JOBS}/{uuid7()}"), 404, "not_found")
 
     def test_that_name_two_do_not_read_a_thirds(self, db: None) -> None:
