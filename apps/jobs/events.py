@@ -13,8 +13,13 @@ FAILED = "operations.job.failed"
 CANCELLED = "operations.job.cancelled"
 REJECTED = "operations.job.rejected"
 RETRYING = "operations.job.retrying"
+CANCEL_REQUESTED = "operations.job.cancel_requested"
+RESUBMITTED = "operations.job.resubmitted"
+REPRIORITIZED = "operations.job.reprioritized"
 
-ALL = (SUBMITTED, COMPLETED, FAILED, CANCELLED, REJECTED, RETRYING)
+# What somebody asked for, as against what became of a job: each names who, as `by`.
+BY_REQUEST = (SUBMITTED, CANCEL_REQUESTED, RESUBMITTED, REPRIORITIZED)
+ALL = (*BY_REQUEST, COMPLETED, FAILED, CANCELLED, REJECTED, RETRYING)
 
 # The event that tells of entering a state; the other states are nobody's news.
 OF_STATE: dict[State, str] = {
@@ -35,9 +40,11 @@ def payload(
     attempt: int,
     reason_code: str | None = None,
     error_class: str | None = None,
+    by: str | None = None,
 ) -> dict[str, Any]:
-    """Return the data of a job's event."""
-    return {
+    """Return the data of a job's event; `by` names who asked for it, where somebody did."""
+    told = {"by": by} if by is not None else {}
+    return told | {
         "job_id": str(job_id),
         "type": job_type,
         "status": status,
