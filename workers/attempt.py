@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
@@ -37,7 +37,7 @@ SMALLEST_PLAIN = 1e-4
 class AttemptLine:
     """A `Reporter` over PostgreSQL for the attempt under `fence`; use as a context manager around the handler."""
 
-    def __init__(self, *, job_id: UUID, fence: int, clock: DatabaseClock) -> None:
+    def __init__(self, *, job_id: UUID, fence: int, clock: DatabaseClock, heartbeat_s: float | None = None) -> None:
         self._job_id = job_id
         self._fence = fence
         self._clock = clock
@@ -50,6 +50,10 @@ class AttemptLine:
         self._progress: dict[str, Any] | None = None
         self._stop: StopReason | None = None
         self._heard_at = time.monotonic()
+        self._heartbeat_s = heartbeat_s
+        self._word_at = time.monotonic()
+        self._wake: Callable[[], None] | None = None
+        self._waking = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="attempt-line", daemon=True)
         self.metrics: dict[str, float] = {}
@@ -67,6 +71,7 @@ class AttemptLine:
 
     def log(self, *, level: Level, message: str, fields: Mapping[str, Scalar]) -> None:
         """Take one line of the attempt's log."""
+        self._word_at = time.monotonic()
         with self._lock:
             if self._sent_lines + len(self._unsent) >= MAX_LINES:
                 self._dropped_lines += 1
@@ -76,19 +81,23 @@ class AttemptLine:
 
     def progress(self, *, done: float, total: float | None, message: str | None) -> None:
         """Take how far the attempt is."""
+        self._word_at = time.monotonic()
         with self._lock:
             self._progress = {"done": done, "total": total, "message": message}
 
     def metric(self, *, name: str, value: float) -> None:
         """Take a number of the attempt."""
+        self._word_at = time.monotonic()
         self.metrics[name] = value
 
     def artifact(self, artifact: Artifact) -> None:
         """Take something the attempt made."""
+        self._word_at = time.monotonic()
         self.artifacts[artifact.name] = artifact
 
     def should_stop(self) -> StopReason | None:
         """Return why the attempt should stop. One that hears nothing for a lease's length is fenced off."""
+        self._word_at = time.monotonic()
         if self._stop is None and time.monotonic() - self._heard_at > LEASE_S:
             self._stop = StopReason.FENCED
         return self._stop
@@ -97,6 +106,19 @@ class AttemptLine:
     def fenced(self) -> bool:
         """Whether the job is known to be somebody else's by now."""
         return self._stop is StopReason.FENCED
+
+    @property
+    def silent(self) -> bool:
+        """Whether the handler has said nothing for longer than its type allows."""
+        return self._heartbeat_s is not None and time.monotonic() - self._word_at > self._heartbeat_s
+
+    def wake_by(self, wake: Callable[[], None] | None) -> None:
+        """Have `wake` called, from the line's thread, each second that the handler is silent; None: no more.
+
+        When this returns no call of the one before is under way.
+        """
+        with self._waking:
+            self._wake = wake
 
     @property
     def lines(self) -> int:
@@ -130,6 +152,9 @@ class AttemptLine:
                 except Error as error:
                     log.warning("report_failed", job_id=str(self._job_id), error=type(error).__name__)
                     connection.close()
+                with self._waking:
+                    if self._wake is not None and self.silent:
+                        self._wake()
         finally:
             connection.close()
 
@@ -140,7 +165,12 @@ class AttemptLine:
             batch = self._sending = self._sending or self._unsent[:MAX_BATCH_LINES]
             progress = self._progress
         standing = run.report(
-            job_id=self._job_id, fence=self._fence, progress=progress, first_line=self._sent_lines + 1, lines=batch
+            job_id=self._job_id,
+            fence=self._fence,
+            progress=progress,
+            first_line=self._sent_lines + 1,
+            lines=batch,
+            silent_s=time.monotonic() - self._word_at,
         )
         with self._lock:
             del self._unsent[: len(batch)]

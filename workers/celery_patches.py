@@ -6,13 +6,22 @@ one, that test fails and says which repair to look at again: perhaps it can go.
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import celery.fixups.django
 import kombu.transport.redis
+import structlog
+from celery.worker.control import Panel
 from django.db import close_old_connections
 from redis.exceptions import ConnectionError as BrokerGoneError
 
+from apps.core import metrics
+
+log = structlog.get_logger(__name__)
+
+_loads = kombu.transport.redis.loads
+_deliver = kombu.transport.redis.Transport._deliver
 _connparams = kombu.transport.redis.Channel._connparams
 
 
@@ -27,6 +36,58 @@ def connparams(self: Any, asynchronous: bool = False) -> Any:
     return _connparams(self, asynchronous)
 
 
+class Junk(dict[str, Any]):
+    """What stood in a queue and is no JSON: it is dropped where every other malformed message is."""
+
+
+def loads(text: Any, *more: Any, **options: Any) -> Any:
+    """Return the JSON of a queue's entry, or `Junk`: kombu would let the error end the worker."""
+    try:
+        return _loads(text, *more, **options)
+    except ValueError:
+        return Junk()
+
+
+def deliver(self: Any, message: Any, queue: str) -> None:
+    """Deliver a message that is one; count and drop any other.
+
+    Without this a single malformed entry, put into a queue by whoever can write to the broker, ends the whole worker
+    ("unrecoverable error"): kombu takes the shape of what it reads for granted.
+    """
+    if is_message(message):
+        _deliver(self, message, queue)
+        return
+    log.error("message_malformed", queue=queue)
+    metrics.message_refused(task="malformed")
+
+
+def is_message(message: Any) -> bool:
+    """Say whether a queue's entry has the shape that kombu and Celery read without looking."""
+    match message:
+        case {
+            "body": str(body),
+            "headers": dict(),
+            "content-type": str(),
+            "content-encoding": str(),
+            "properties": {"delivery_tag": str(), "delivery_info": dict(), "body_encoding": "base64"},
+        }:
+            try:
+                base64.b64decode(body, validate=True)
+            except ValueError:
+                return False
+            return True
+        case _:
+            return False
+
+
+# What an operator's tools ask of a worker. Everything else that Celery lets anybody order who can write to the broker
+# (shut down, limit the rate of a task, stop consuming, kill) is taken away: PostgreSQL tells the plane such things.
+ASKED = frozenset(
+    {"ping", "hello", "active", "reserved", "scheduled", "revoked", "stats", "registered", "conf", "active_queues"}
+    | {"query_task", "report", "clock", "enable_events"}
+)
+
+
 def close_database(self: Any, **_: Any) -> None:  # noqa: ARG001 - Celery's signature
     """Close only the database connections that are unusable or past their age.
 
@@ -39,4 +100,8 @@ def close_database(self: Any, **_: Any) -> None:  # noqa: ARG001 - Celery's sign
 def install() -> None:
     """Lay the repairs. Repeating it changes nothing."""
     kombu.transport.redis.Channel._connparams = connparams
+    kombu.transport.redis.loads = loads
+    kombu.transport.redis.Transport._deliver = deliver
     celery.fixups.django.DjangoWorkerFixup.close_database = close_database
+    for command in set(Panel.data) - ASKED:
+        del Panel.data[command]

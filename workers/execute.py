@@ -20,7 +20,8 @@ from apps.core.clock import DatabaseClock
 from apps.jobs.context import Context
 from apps.jobs.lifecycle import Ending, Move, State
 from apps.jobs.operations import end, recover
-from apps.jobs.operations.end import End, Held, Report
+from apps.jobs.operations.end import End, Report
+from apps.jobs.operations.held import Held
 from apps.jobs.operations.run import Claimed, claim
 from apps.jobs.outcome import Failure, FailureKind, JobTimeout, classify
 from apps.jobs.storage import TenantStorage
@@ -66,8 +67,23 @@ def execute(*, task: str, args: object) -> str:
         structlog.contextvars.bind_contextvars(job_id=str(job_id), tenant_id=claimed.tenant_id, fence=fence)
         try:
             return _run(claimed, job_type=REGISTRY.get(task))
+        except Exception as error:
+            log.exception("attempt_broke")
+            return _end_broken(claimed, error=error, job_type=REGISTRY.get(task))
         finally:
             structlog.contextvars.unbind_contextvars("job_id", "tenant_id", "fence")
+
+
+def _end_broken(claimed: Claimed, *, error: Exception, job_type: JobType) -> str:
+    """End an attempt that the plane itself failed, with nothing of its report: it must not hold its slot until its
+    time-out. If that fails too, the worker's parent finds at a beat that nobody runs it.
+    """
+    failure = replace(classify(error), code="internal_error", message="the plane failed to run or settle the attempt")
+    line = AttemptLine(
+        job_id=claimed.job_id, fence=claimed.fence, clock=DatabaseClock(instant=claimed.claimed_at), heartbeat_s=None
+    )
+    connection.close()
+    return _settle(claimed, job_type=job_type, line=line, failure=failure, clock=DatabaseClock.ask(connection))
 
 
 def worker_id() -> UUID:
@@ -78,14 +94,14 @@ def worker_id() -> UUID:
 def _run(claimed: Claimed, *, job_type: JobType) -> str:
     """Run the handler under its time-out and settle the outcome."""
     clock = DatabaseClock(instant=claimed.claimed_at)
-    line = AttemptLine(job_id=claimed.job_id, fence=claimed.fence, clock=clock)
+    line = AttemptLine(job_id=claimed.job_id, fence=claimed.fence, clock=clock, heartbeat_s=claimed.heartbeat_s)
     try:
         context = _context(claimed, line=line)
     except Exception as error:  # noqa: BLE001 - a tenant's storage that cannot be used fails the attempt, not the worker
         failure: Failure | None = classify(error)
     else:
         try:
-            with line, deadline(seconds=claimed.timeout_s):
+            with line, deadline(seconds=claimed.timeout_s, line=line):
                 failure = job_type.run(context=context, params=claimed.params)
         except JobTimeout as error:  # the alarm rang outside the handler: while its end was being judged, or just after
             failure = classify(error)
@@ -106,21 +122,32 @@ def _context(claimed: Claimed, *, line: AttemptLine) -> Context:
 
 
 @contextmanager
-def deadline(*, seconds: float) -> Iterator[None]:
-    """Raise `JobTimeout` in this (main) thread after `seconds`, and each second from then on.
+def deadline(*, seconds: float, line: AttemptLine) -> Iterator[None]:
+    """Raise `JobTimeout` in this (main) thread after `seconds`, or when the handler is silent for too long.
+
+    And each second from then on.
 
     Once would not do: a handler may catch everything. One stuck in C code hears nothing; it is for the sweeper and the
     pool's hard limit.
     """
 
+    over, main = False, threading.get_ident()
+
     def on_alarm(_number: int, _frame: FrameType | None) -> None:
+        if over:  # the handler is back, and what is being put away here must not be interrupted
+            return
+        if line.silent:
+            raise JobTimeout("the attempt said nothing for too long", code="heartbeat")
         raise JobTimeout
 
     before = signal.signal(signal.SIGALRM, on_alarm)
     signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    line.wake_by(lambda: signal.pthread_kill(main, signal.SIGALRM))
     try:
         yield
     finally:
+        over = True
+        line.wake_by(None)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
@@ -174,6 +201,7 @@ def _report(line: AttemptLine, *, failure: Failure | None) -> Report:
         kept,
         error=error,
         reason_code=failure.code,
+        how="cooperative",
         permanent=failure.kind is FailureKind.FAILED,
         retry_after_s=failure.retry_after_s,
     )
@@ -194,6 +222,8 @@ def _held(claimed: Claimed) -> Held:
         environment=claimed.environment,
         region=claimed.region,
         started_at=claimed.claimed_at,
+        retry=claimed.retry,
+        deadline_at=claimed.deadline_at,
     )
 
 

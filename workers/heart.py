@@ -84,6 +84,16 @@ class Heart:
         finally:
             connection.close()
 
+    def _tell(self) -> None:
+        """Let the listener look after what is its own; a defect of its may not stop the heart."""
+        try:
+            if self._on_beat is not None:
+                self._on_beat()
+        except Error:
+            raise
+        except Exception:
+            log.exception("beat_listener_failed")
+
     def _beat(self) -> bool:
         """Renew the lease; return whether to go on. A database that is away is asked again at the next beat."""
         values: dict[str, Any] = {"process_id": self.process_id, "state": self.state, "lease_s": LEASE_S}
@@ -92,8 +102,7 @@ class Heart:
                 cursor.execute(BEAT, values)
                 renewed = cursor.rowcount == 1
             if renewed:
-                if self._on_beat is not None:
-                    self._on_beat()
+                self._tell()
                 return True
             if self._on_fenced is None:
                 # Only a worker holds anything under its lease; any other process just comes back under a new row.

@@ -100,6 +100,10 @@ def run(*, role: str, step: Callable[[], float], channel: str | None = None) -> 
             leadership.release()
             stop.wait(pause_s)
             pause_s = min(pause_s * 2, 2.0)
+        except Exception:
+            # A defect of ours: end, say why, and let the supervisor start afresh with nothing half-known.
+            log.exception("loop_failed", role=role)
+            raise
     leadership.release()
     if registered:
         heart.stop()

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from kombu.exceptions import OperationalError as PublishError
+from kombu.exceptions import KombuError
 
 from apps.jobs import queries
 from apps.jobs.operations import recover
@@ -111,7 +111,7 @@ class Scheduler:
                         kwargsrepr="-",
                         retry=False,
                     )
-        except (PublishError, OSError, *self._app.connection_for_write().connection_errors) as error:
+        except (KombuError, OSError, *self._app.connection_for_write().connection_errors) as error:
             self._broker_pause_s = min(max(self._broker_pause_s * 2, BROKER_PAUSE_S[0]), BROKER_PAUSE_S[1])
             self._broker_back_at = time.monotonic() + self._broker_pause_s
             log.warning("broker_away", error=type(error).__name__, jobs=len(dispatched), pause_s=self._broker_pause_s)
@@ -121,13 +121,17 @@ class Scheduler:
         return True
 
     def sweep(self) -> None:
-        """Bring back what is held by nobody: expired leases, unclaimed dispatches, attempts past their time."""
+        """Bring back what is held by nobody, and end what is past its time: leases, dispatches, attempts, jobs."""
         gone = recover.expire_leases()
         lost = recover.hand_back_lost(retry_of=retry_of)
         unclaimed = recover.recall_unclaimed(retry_of=retry_of)
         overtime = recover.end_overtime(retry_of=retry_of)
-        if gone or lost or unclaimed or overtime:
-            log.warning("swept", gone=gone, lost=_ids(lost), unclaimed=_ids(unclaimed), overtime=_ids(overtime))
+        silent = recover.end_silent(retry_of=retry_of)
+        deaf = recover.end_deaf(retry_of=retry_of)
+        overdue = recover.end_overdue(retry_of=retry_of)
+        ended = {"lost": lost, "unclaimed": unclaimed, "overtime": overtime, "silent": silent, "deaf": deaf}
+        if gone or overdue or any(ended.values()):
+            log.warning("swept", gone=gone, overdue=_ids(overdue), **{name: _ids(ids) for name, ids in ended.items()})
 
 
 def _ids(ended: set[tuple[UUID, int]]) -> list[str]:

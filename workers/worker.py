@@ -14,11 +14,13 @@ import os
 import signal
 import threading
 from typing import Any
+from uuid import UUID
 
 import psutil
 import structlog
 from celery import signals
 from celery.worker import WorkController
+from celery.worker import state as celery_state
 from django.db import Error, connection
 
 from apps.jobs.models import Environment
@@ -93,15 +95,36 @@ class Worker:
             log.warning("child_died", task=sender.name, handed_back=len(lost))
 
     def look_after_children(self) -> None:
-        """At each beat: hand back what ran in processes that are no more."""
+        """At each beat: hand back what ran in processes that are no more, and kill those that run what was ended."""
         if self._heart is None or self._is_stopping:  # the processes of a stopping worker are ended by itself
             return
         with across_tenants():
             lost = recover.hand_back_of_dead_children(
                 worker_id=self._heart.process_id, living_pids=self._children(), retry_of=retry_of
             )
+            lost |= recover.hand_back_of_nobody(
+                worker_id=self._heart.process_id, running=list(_running_dispatches()), retry_of=retry_of
+            )
         if lost:
             log.warning("children_gone", handed_back=len(lost))
+        self._kill_the_deaf()
+
+    def _kill_the_deaf(self) -> None:
+        """Kill each process that still runs a dispatch which the plane ended over its head; the pool replaces it.
+
+        Whom to kill is Celery's own knowledge, of this moment: a process that has gone on to another job meanwhile is
+        no longer the one of the ended dispatch.
+        """
+        running = _running_dispatches()
+        if not running:
+            return
+        ended = recover.forced(list(running))
+        for dispatch in ended:
+            pid = _running_dispatches().get(dispatch)
+            if pid is None:
+                continue
+            log.warning("child_killed", job_id=str(dispatch[0]), fence=dispatch[1], pid=pid)
+            _kill_tree(pid)
 
     def on_stopping(self, **_: Any) -> None:
         """SIGTERM came: claim nothing more, and see to it that the rest ends in time. Called in a signal handler."""
@@ -148,6 +171,29 @@ class Worker:
     def _children(self) -> list[int]:
         pool = self._controller.pool if self._controller is not None else None
         return list(pool.info.get("processes", [])) if pool is not None else []
+
+
+def _running_dispatches() -> dict[tuple[UUID, int], int]:
+    """Return what this worker's processes run now: (job_id, fence) → process id. Forged messages are nobody's."""
+    found = {}
+    for request in list(celery_state.active_requests):
+        if request.worker_pid is None:
+            continue
+        try:
+            found[check(task=request.name, args=list(request.args), key=keys.message_key())] = request.worker_pid
+        except ForgedMessageError:
+            continue
+    return found
+
+
+def _kill_tree(pid: int) -> None:
+    """Kill a process and what it started."""
+    try:
+        child = psutil.Process(pid)
+        for each in [*child.children(recursive=True), child]:
+            each.kill()
+    except psutil.NoSuchProcess:
+        return
 
 
 def on_child_init(**_: Any) -> None:

@@ -53,6 +53,11 @@ class DatabaseClock:
         return self._monotonic() - self._anchor
 
 
+def after(*, instant: datetime, seconds: float | None) -> datetime | None:
+    """Return the instant `seconds` later; None for no limit."""
+    return None if seconds is None else instant + timedelta(seconds=seconds)
+
+
 def system_now() -> datetime:
     """Return the host's wall clock, UTC. For token lifetimes and log lines only; never for a job's life."""
     return datetime.now(tz=UTC)

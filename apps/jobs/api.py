@@ -73,12 +73,12 @@ class Jobs(APIView):
         fields = SubmissionFields(data=request.data)
         fields.is_valid(raise_exception=True)
         submission = _submission(fields.validated_data, principal=principal)
-        with _deciding(), in_tenant(submission.tenant_id):
+        with deciding(), in_tenant(submission.tenant_id):
             submitted = submit(submission, points=points.in_force())
-            body = _render([Job.objects.get(job_id=submitted.job_id)])[0]
+            body = rendered([Job.objects.get(job_id=submitted.job_id)])[0]
         metrics.job_entered(tenant_id=submission.tenant_id, job_type=submission.job_type.name, status=submitted.status)
         if submitted.refusal is not None:
-            raise _refused(submitted, refusal=submitted.refusal)
+            raise refused(submitted, refusal=submitted.refusal)
         metrics.job_scheduled(seconds=time.monotonic() - arrived)
         return Response(body, status=status.HTTP_202_ACCEPTED, headers={"Location": body["links"]["self"]})
 
@@ -111,7 +111,7 @@ class Jobs(APIView):
         pages = []
         for context in contexts(principal_of(request), tenant_id=asked.get("tenant_id")):
             with context:
-                pages.append(_render(queries.page(wanted, limit=limit + 1)))
+                pages.append(rendered(queries.page(wanted, limit=limit + 1)))
         items = list(heapq.merge(*pages, key=lambda item: item["job_id"], reverse=True))[: limit + 1]
         more = items[limit - 1]["job_id"] if len(items) > limit else None
         return Response({"items": items[:limit], "next": more})
@@ -127,8 +127,8 @@ class OneJob(APIView):
     )
     def get(self, request: Request, job_id: str) -> Response:
         """Read one job."""
-        with _found(request, job_id) as job:
-            body = _render([job])[0]
+        with found(request, job_id) as job:
+            body = rendered([job])[0]
         return Response(body)
 
 
@@ -146,7 +146,7 @@ class Timeline(APIView):
     )
     def get(self, request: Request, job_id: str) -> Response:
         """Read a job's story, oldest first."""
-        with _found(request, job_id) as job:
+        with found(request, job_id) as job:
             items = representation.timeline(
                 job, attempts=queries.attempts_of(job.job_id), decisions=queries.every_decision_of(job.job_id)
             )
@@ -179,7 +179,7 @@ class Logs(APIView):
         streaming = sse.wanted(request)
         resumed = request.headers.get("Last-Event-ID") if streaming else None
         after = parsing.position(resumed or request.query_params.get("after"))
-        with _found(request, job_id, known={"after"}) as job:
+        with found(request, job_id, known={"after"}) as job:
             lines = [] if streaming else queries.log_lines(job_id=job.job_id, after=after, limit=MAX_LINES)
             attempts = [] if streaming else queries.attempts_of(job.job_id)
         if streaming:
@@ -246,11 +246,14 @@ def _submission(values: dict[str, Any], *, principal: ServicePrincipal) -> Submi
         run_at=values["run_at"],
         timeout_s=values["timeout_s"],
         concurrency_key=values["concurrency_key"],
+        retry=parsing.retry(values["retry"], of=job_type.retry),
+        start_by_s=values["start_by_s"],
+        deadline_s=values["deadline_s"],
     )
 
 
 @contextmanager
-def _deciding() -> Iterator[None]:
+def deciding() -> Iterator[None]:
     """Turn what a submission may raise into its problem."""
     try:
         yield
@@ -266,7 +269,7 @@ def _deciding() -> Iterator[None]:
         ) from error
 
 
-def _refused(submitted: Submitted, *, refusal: Refusal) -> problems.Problem:
+def refused(submitted: Submitted, *, refusal: Refusal) -> problems.Problem:
     """Return the problem of a refused job: 403, or 429 where a limit clears by itself."""
     members: dict[str, Any] = {
         "code": refusal.code,
@@ -280,7 +283,7 @@ def _refused(submitted: Submitted, *, refusal: Refusal) -> problems.Problem:
     return problems.TooManyRequests(refusal.reason, retry_after_s=refusal.retry_after_s, **members)
 
 
-def _render(jobs: list[Job]) -> list[dict[str, Any]]:
+def rendered(jobs: list[Job]) -> list[dict[str, Any]]:
     """Return the jobs as read, inside their tenant's context."""
     decisions = queries.decisions_of([job.job_id for job in jobs]) if jobs else {}
     proofs = [job.evidence_id for job in jobs if job.evidence_id is not None]
@@ -289,7 +292,7 @@ def _render(jobs: list[Job]) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def _found(request: Request, job_id: str, *, known: Collection[str] = ()) -> Iterator[Job]:
+def found(request: Request, job_id: str, *, known: Collection[str] = ()) -> Iterator[Job]:
     """Yield the job inside the context it was found in; another tenant's does not exist.
 
     A token that names very many tenants says in which one to look, as for the list.
@@ -317,5 +320,8 @@ def _type(job_type: JobType) -> dict[str, Any]:
         "contract": job_type.contract,
         "timeout_s": job_type.timeout_s,
         "max_attempts": job_type.retry.max_attempts,
+        "retry": job_type.retry.kept(),
+        "heartbeat_s": job_type.heartbeat_s,
+        "cancel_grace_s": job_type.cancel_grace_s,
         "diagnostic": job_type.diagnostic,
     }

@@ -166,12 +166,11 @@ class Context:
 
 
 def _finite(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool):
         return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number no float can hold
-        return False
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63  # what PostgreSQL and JSON's readers hold
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _count(value: object) -> bool:

@@ -13,8 +13,13 @@ FAILED = "operations.job.failed"
 CANCELLED = "operations.job.cancelled"
 REJECTED = "operations.job.rejected"
 RETRYING = "operations.job.retrying"
+CANCEL_REQUESTED = "operations.job.cancel_requested"
+RESUBMITTED = "operations.job.resubmitted"
+REPRIORITIZED = "operations.job.reprioritized"
 
-ALL = (SUBMITTED, COMPLETED, FAILED, CANCELLED, REJECTED, RETRYING)
+# What somebody asked for, as against what became of a job: each names who, as `by`.
+BY_REQUEST = (SUBMITTED, CANCEL_REQUESTED, RESUBMITTED, REPRIORITIZED)
+ALL = (*BY_REQUEST, COMPLETED, FAILED, CANCELLED, REJECTED, RETRYING)
 
 # The event that tells of entering a state; the other states are nobody's news.
 OF_STATE: dict[State, str] = {
@@ -39,7 +44,13 @@ SCHEMA: dict[str, Any] = {
         "attempt": {"type": "integer", "minimum": 0, "description": "claimed attempts so far"},
         "reason_code": {"type": ["string", "null"], "description": "why, as a stable word"},
         "error_class": {"type": ["string", "null"], "description": "the error's class, never its message"},
+        "by": {"type": "string", "description": "the module or person who asked for it, where somebody did"},
     },
+}
+
+PRIORITY_SCHEMA: dict[str, Any] = {
+    **SCHEMA,
+    "properties": {**SCHEMA["properties"], "priority": {"type": "string", "description": "the band it waits in now"}},
 }
 
 # Event type -> (what it says, the shape of its data).
@@ -49,6 +60,9 @@ MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
     FAILED: ("A job failed or timed out, for good.", SCHEMA),
     CANCELLED: ("A job was cancelled; dependants of a failed one are, too.", SCHEMA),
     REJECTED: ("A job was refused by Governance or Subscription.", SCHEMA),
+    CANCEL_REQUESTED: ("A running job was asked to stop.", SCHEMA),
+    RESUBMITTED: ("A job that was over was queued once more, by request.", SCHEMA),
+    REPRIORITIZED: ("A waiting job was given another priority.", PRIORITY_SCHEMA),
     RETRYING: ("An attempt failed or was lost; the job will be tried again.", SCHEMA),
 }
 
@@ -61,9 +75,11 @@ def payload(
     attempt: int,
     reason_code: str | None = None,
     error_class: str | None = None,
+    by: str | None = None,
 ) -> dict[str, Any]:
-    """Return the data of a job's event."""
-    return {
+    """Return the data of a job's event; `by` names who asked for it, where somebody did."""
+    told = {"by": by} if by is not None else {}
+    return told | {
         "job_id": str(job_id),
         "type": job_type,
         "status": status,

@@ -9,10 +9,27 @@ from rest_framework import serializers
 
 from apps.core.serializers import StrictSerializer
 from apps.jobs.lifecycle import Priority, State
+from apps.jobs.retry import MAX_ATTEMPTS, MOST_CODES
 
 MAX_PARAMS_BYTES = 16 * 1024
 MAX_TIMEOUT_S = 7 * 24 * 3600
 TRIGGERS = ("user", "connector", "schedule", "event", "system")
+
+
+class RetryFields(StrictSerializer):
+    """A job's own retry policy; what is left out is as its type says."""
+
+    max_attempts = serializers.IntegerField(min_value=1, max_value=MAX_ATTEMPTS, required=False)
+    backoff = serializers.ChoiceField(("exponential", "fixed", "none"), required=False)
+    initial_s = serializers.FloatField(min_value=0, max_value=MAX_TIMEOUT_S, required=False)
+    cap_s = serializers.FloatField(min_value=0, max_value=MAX_TIMEOUT_S, required=False)
+    jitter = serializers.FloatField(min_value=0, max_value=1, required=False)
+    non_retryable = serializers.ListField(
+        child=serializers.RegexField(r"\A[a-z0-9_]{1,64}\Z"),
+        max_length=MOST_CODES,
+        required=False,
+        help_text="error codes after which no further attempt is made",
+    )
 
 
 class SubmissionFields(StrictSerializer):
@@ -39,6 +56,23 @@ class SubmissionFields(StrictSerializer):
         default=None,
         help_text="one attempt's time",
     )
+    start_by_s = serializers.IntegerField(
+        min_value=1,
+        max_value=MAX_TIMEOUT_S,
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="not started within so many seconds of its submission: timed_out, start_by",
+    )
+    deadline_s = serializers.IntegerField(
+        min_value=1,
+        max_value=MAX_TIMEOUT_S,
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="not over within so many seconds of its submission, retries included: timed_out, deadline",
+    )
+    retry = RetryFields(required=False, allow_null=True, default=None)
     concurrency_key = serializers.CharField(
         max_length=128,
         required=False,
@@ -60,6 +94,22 @@ class SubmissionFields(StrictSerializer):
         """Refuse what would be silently forgotten."""
         if value is not None:
             raise serializers.ValidationError("dependencies are not served by this version: leave it out")
+
+
+class NothingFields(StrictSerializer):
+    """A body that says nothing; it may be left out."""
+
+
+class CancelFields(StrictSerializer):
+    """Why a job is cancelled; the whole body may be left out."""
+
+    reason = serializers.CharField(max_length=200, required=False, allow_null=True, default=None)
+
+
+class PriorityFields(StrictSerializer):
+    """The band a job is moved to."""
+
+    priority = serializers.ChoiceField([each.word for each in Priority])
 
 
 class EvidenceFields(serializers.Serializer[Any]):
@@ -107,6 +157,11 @@ class JobFields(serializers.Serializer[Any]):
     finished_at = serializers.DateTimeField(allow_null=True)
     run_at = serializers.DateTimeField(allow_null=True)
     next_attempt_at = serializers.DateTimeField(allow_null=True)
+    start_by = serializers.DateTimeField(allow_null=True, help_text="null once it has started")
+    deadline_at = serializers.DateTimeField(allow_null=True)
+    cancel_requested_at = serializers.DateTimeField(allow_null=True)
+    cancel_requested_by = serializers.CharField(allow_null=True)
+    cancel_reason = serializers.CharField(allow_null=True)
     priority = serializers.CharField()
     environment = serializers.CharField()
     region = serializers.CharField()
@@ -115,6 +170,10 @@ class JobFields(serializers.Serializer[Any]):
     submitted_by = serializers.CharField()
     params = serializers.DictField()
     timeout_s = serializers.IntegerField()
+    start_by_s = serializers.IntegerField(allow_null=True)
+    deadline_s = serializers.IntegerField(allow_null=True)
+    heartbeat_s = serializers.FloatField(allow_null=True)
+    retry = serializers.DictField(allow_null=True, help_text="its own policy; null: its type's")
     concurrency_key = serializers.CharField(allow_null=True)
     progress = serializers.DictField(allow_null=True)
     result = serializers.DictField(allow_null=True)

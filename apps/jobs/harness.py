@@ -138,6 +138,7 @@ def run(
 
 def _outcome(job_type: JobType, failure: Failure, attempt: int) -> Outcome:
     """Return the attempt's end: a retry that no attempt is left for is a failure."""
-    if failure.kind is FailureKind.RETRY and attempt >= job_type.retry.max_attempts:
+    last = attempt >= job_type.retry.max_attempts or not job_type.retry.grants_another_after(failure.code)
+    if failure.kind is FailureKind.RETRY and last:
         return "failed"
     return failure.kind.value

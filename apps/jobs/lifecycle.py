@@ -112,10 +112,19 @@ class Ending(StrEnum):
     UNCLAIMED = "unclaimed"  # dispatched and never claimed: the message was lost, or no worker came
     UNPUBLISHED = "unpublished"  # the broker did not take the message
     HANDED_BACK = "handed_back"  # a worker that stops gave it back; costs no attempt
+    EXPIRED = "expired"  # not started by the time it had to, or past its deadline while it waited
 
 
 # The endings that use up one of the job's attempts. The others never ran the handler, or not by its own fault.
 COSTS_ATTEMPT = frozenset({Ending.SUCCEEDED, Ending.FAILED, Ending.TIMED_OUT, Ending.WORKER_LOST, Ending.CANCELLED})
+
+# What follows the endings that say nothing about the handler, whatever attempts are left.
+WITHOUT_A_FAILURE = {
+    Ending.EXPIRED: Move.TIME_OUT,
+    Ending.HANDED_BACK: Move.HAND_BACK,
+    Ending.UNCLAIMED: Move.RECALL,
+    Ending.UNPUBLISHED: Move.RECALL,
+}
 
 
 def transition(state: State, move: Move) -> Transition:
@@ -126,16 +135,26 @@ def transition(state: State, move: Move) -> Transition:
     return made
 
 
-def after_ending(ending: Ending, *, attempt: int, max_attempts: int, permanent: bool) -> Move:
-    """Return what follows when claimed `attempt` (1-based) ended so. A lost worker is a failure too."""
+def after_ending(
+    ending: Ending,
+    *,
+    attempt: int,
+    max_attempts: int,
+    permanent: bool,
+    cancelling: bool = False,
+    in_time: bool = True,
+) -> Move:
+    """Return what follows when claimed `attempt` (1-based) ended so. A lost worker is a failure too.
+
+    `cancelling`: somebody asked to cancel the job before this end; only a success is still a success then, and nothing
+    is tried or queued again. `in_time`: the next attempt would begin before the job's deadline.
+    """
     if ending is Ending.SUCCEEDED:
         return Move.SUCCEED
-    if ending is Ending.CANCELLED:
+    if ending is Ending.CANCELLED or cancelling:
         return Move.CANCEL
-    if ending is Ending.HANDED_BACK:
-        return Move.HAND_BACK
-    if ending in {Ending.UNCLAIMED, Ending.UNPUBLISHED}:
-        return Move.RECALL
+    if ending in WITHOUT_A_FAILURE:
+        return WITHOUT_A_FAILURE[ending]
     if not permanent and attempt < max_attempts:
-        return Move.RETRY
+        return Move.RETRY if in_time else Move.TIME_OUT
     return Move.TIME_OUT if ending is Ending.TIMED_OUT else Move.FAIL

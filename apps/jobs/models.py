@@ -69,6 +69,12 @@ class Job(models.Model):
     max_attempts = models.PositiveSmallIntegerField()
     obligations = models.JSONField(default=dict, help_text="what the decisions oblige to: region, retention, redaction")
 
+    retry = models.JSONField(null=True, help_text="the job's own retry policy, whole; null = its type's")
+    start_by_s = models.PositiveIntegerField(null=True, help_text="seconds after submission to have started within")
+    deadline_s = models.PositiveIntegerField(null=True, help_text="seconds after submission to be over within")
+    heartbeat_s = models.FloatField(null=True, help_text="seconds an attempt may be silent")
+    cancel_grace_s = models.FloatField(db_default=10, help_text="seconds from a cancel until the process is killed")
+
     attempt = models.PositiveSmallIntegerField(default=0, help_text="claimed attempts so far")
     retries = models.PositiveSmallIntegerField(default=0, help_text="attempts after the first")
     fence = models.BigIntegerField(default=0, help_text="grows with each dispatch; only its holder may write")
@@ -81,7 +87,12 @@ class Job(models.Model):
     dispatched_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    start_by = models.DateTimeField(null=True, help_text="null once it has started")
+    deadline_at = models.DateTimeField(null=True)
+    heard_at = models.DateTimeField(null=True, help_text="the running attempt's last word")
     cancel_requested_at = models.DateTimeField(null=True)
+    cancel_requested_by = models.CharField(max_length=128, null=True)
+    cancel_reason = models.CharField(max_length=200, null=True)
     unclaimed = models.PositiveSmallIntegerField(default=0, help_text="dispatches in a row that nobody claimed")
 
     progress = models.JSONField(null=True)
@@ -128,6 +139,14 @@ class Job(models.Model):
             models.Index(fields=["environment", "tenant"], name="jobs_holding_slot", condition=Q(status__in=HOLDING)),
             models.Index(fields=["due_at"], name="jobs_due", condition=Q(status__in=["scheduled", "retrying"])),
             models.Index(fields=["tenant", "submitted_at"], name="jobs_tenant_day"),
+            models.Index(
+                fields=["start_by"], name="jobs_start_by", condition=Q(outcome__isnull=True, start_by__isnull=False)
+            ),
+            models.Index(
+                fields=["deadline_at"],
+                name="jobs_deadline",
+                condition=Q(outcome__isnull=True, deadline_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -154,6 +173,9 @@ class Attempt(models.Model):
         max_length=16,
         null=True,
         help_text="who saw the end: worker (itself), parent (of its processes), sweeper, scheduler",
+    )
+    forced = models.BooleanField(
+        db_default=False, help_text="ended over the head of its process, which its worker kills if it still runs"
     )
     log_lines = models.PositiveIntegerField(default=0)
     log_digest = models.CharField(max_length=71, null=True)

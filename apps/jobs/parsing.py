@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from apps.core.asked import MAX_PAGE, PAGE, bad_field, limit, query
 from apps.core.ids import BadIdError, parse_id
 from apps.jobs.lifecycle import State
+from apps.jobs.retry import Retry
 
 __all__ = [
     "MAX_PAGE",
@@ -64,6 +67,16 @@ def instant(asked: Mapping[str, str], name: str) -> datetime | None:
     if instant.tzinfo is None:
         raise bad_field(name, "a time with its offset, like 2026-01-31T12:00:00Z, would be right")
     return instant
+
+
+def retry(asked: Mapping[str, Any] | None, *, of: Retry) -> Retry | None:
+    """Return the type's policy `of` with what a job asks otherwise; None where it asks nothing."""
+    if not asked:
+        return None
+    try:
+        return replace(of, **asked)
+    except ValueError as error:
+        raise bad_field("retry", str(error)) from error
 
 
 def dotted(pointer: str) -> str:

@@ -35,6 +35,11 @@ def job(
         "finished_at": instant(row.finished_at),
         "run_at": instant(row.run_at),
         "next_attempt_at": instant(row.due_at) if row.status == "retrying" else None,
+        "start_by": instant(row.start_by),
+        "deadline_at": instant(row.deadline_at),
+        "cancel_requested_at": instant(row.cancel_requested_at),
+        "cancel_requested_by": row.cancel_requested_by,
+        "cancel_reason": row.cancel_reason,
         "priority": Priority(row.priority).word,
         "environment": row.environment_id,
         "region": row.region,
@@ -43,6 +48,10 @@ def job(
         "submitted_by": row.submitted_by,
         "params": row.params,
         "timeout_s": row.timeout_s,
+        "start_by_s": row.start_by_s,
+        "deadline_s": row.deadline_s,
+        "heartbeat_s": row.heartbeat_s,
+        "retry": row.retry,
         "concurrency_key": row.concurrency_key,
         "progress": row.progress,
         "result": row.result,
@@ -142,6 +151,9 @@ def timeline(row: Job, *, attempts: Iterable[Attempt], decisions: Iterable[Decis
     elif State(row.status) in WAITING:
         since = max(_last(moments), ready_at) if row.status == "queued" else _last(moments)
         moments.append(Moment(since, "waiting", {"status": row.status, "until": instant(row.due_at)}))
+    if row.cancel_requested_at is not None:
+        asked = {"by": row.cancel_requested_by, "reason": row.cancel_reason}
+        moments.append(Moment(row.cancel_requested_at, "cancel_requested", asked))
     if row.finished_at is not None:
         moments.append(Moment(row.finished_at, "ended", {"outcome": row.outcome, "reason_code": row.reason_code}))
     ordered = sorted(moments, key=lambda moment: moment.at)

@@ -4,14 +4,17 @@ The one who asks rolls the dice and passes the number in, so that a test can say
 """
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+import re
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 Backoff = Literal["exponential", "fixed", "none"]
 
 MAX_ATTEMPTS = 100
 # A remote side may ask for any pause. Past a day it is a mistake of theirs, and a job must end some time.
 LONGEST_ASKED_PAUSE_S = 86_400.0
+MOST_CODES = 32
+_CODE = re.compile(r"[a-z0-9_]{1,64}")
 _LARGEST_EXPONENT = 60  # 2**60 s is past every cap; a larger one would overflow a float
 
 
@@ -21,7 +24,8 @@ class Retry:
 
     `max_attempts` counts the first one too. The pause after failed attempt n is `initial_s` (fixed), or
     `initial_s` doubled n - 1 times (exponential), or nothing (none); at most `cap_s` (seconds), then
-    moved up or down by at most the share `jitter` (0 to 1). Raises ValueError on a policy that makes no sense.
+    moved up or down by at most the share `jitter` (0 to 1). An attempt that fails with one of the codes
+    `non_retryable` is the last. Raises ValueError on a policy that makes no sense.
     """
 
     max_attempts: int = 3
@@ -29,6 +33,7 @@ class Retry:
     initial_s: float = 2.0
     cap_s: float = 300.0
     jitter: float = 0.1
+    non_retryable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a policy that could never be meant."""
@@ -42,6 +47,21 @@ class Retry:
             raise ValueError("Retry.cap_s must be at least initial_s")
         if not (math.isfinite(self.jitter) and 0 <= self.jitter <= 1):
             raise ValueError("Retry.jitter must be from 0 to 1")
+        # Read back from JSON, or written by a stranger: not always what the annotation says.
+        codes: object = self.non_retryable
+        if not isinstance(codes, tuple | list) or len(codes) > MOST_CODES or not all(map(_is_code, codes)):
+            raise ValueError(
+                f"Retry.non_retryable must be at most {MOST_CODES} error codes: a-z, 0-9 and _, up to 64 characters"
+            )
+        object.__setattr__(self, "non_retryable", tuple(self.non_retryable))
+
+    def grants_another_after(self, code: str | None) -> bool:
+        """Say whether an attempt that failed with `code` may be followed by another, if any are left."""
+        return code not in self.non_retryable
+
+    def kept(self) -> dict[str, Any]:
+        """Return the policy as JSON values, from which `Retry(**kept)` makes it again."""
+        return {**asdict(self), "non_retryable": list(self.non_retryable)}
 
     def delay_s(self, *, attempt: int, random: float, retry_after_s: float | None = None) -> float:
         """Return the seconds to wait after failed `attempt` (1-based) before the next.
@@ -80,3 +100,7 @@ class Limits:
 
 def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_code(value: object) -> bool:
+    return isinstance(value, str) and _CODE.fullmatch(value) is not None

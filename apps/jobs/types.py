@@ -85,6 +85,7 @@ class JobType:
 
     `timeout_s`: seconds one attempt may take, unless the job says otherwise. `heartbeat_s`: seconds an attempt may go
     without a word (log, progress, metric, checkpoint) before it is taken for stuck; None: only the timeout counts.
+    `cancel_grace_s`: seconds from a cancel of a running job until its process is killed.
     """
 
     name: str
@@ -96,6 +97,7 @@ class JobType:
     limits: Limits
     diagnostic: bool
     heartbeat_s: float | None
+    cancel_grace_s: float
     module: str
     handler: Handler = field(repr=False)
     params: ParamsSchema = field(repr=False)
@@ -180,6 +182,7 @@ def job_type(
     limits: Limits | None = None,
     diagnostic: bool = False,
     heartbeat_s: float | None = None,
+    cancel_grace_s: float = 10,
     registry: Registry = REGISTRY,
 ) -> Callable[[Handler], Handler]:
     """Register the decorated function as job type `name` and return it unchanged. Without `params`, it takes none.
@@ -197,6 +200,7 @@ def job_type(
                 contract=_judged_contract(contract),
                 timeout_s=_judged_seconds("timeout_s", timeout_s),
                 heartbeat_s=None if heartbeat_s is None else _judged_seconds("heartbeat_s", heartbeat_s),
+                cancel_grace_s=_judged_seconds("cancel_grace_s", cancel_grace_s),
                 retry=_judged_kind("retry", retry if retry is not None else Retry(), Retry),
                 limits=_judged_kind("limits", limits if limits is not None else Limits(), Limits),
                 diagnostic=_judged_kind("diagnostic", diagnostic, bool),

@@ -16,7 +16,7 @@ SELECT j.job_id::text, j.status,
        (SELECT count(*) FROM events e
          WHERE e.subject = j.job_id::text AND e.type = 'operations.job.completed') AS events,
        (SELECT count(*) FROM evidence_records r
-         WHERE r.subject_id = j.job_id::text AND r.predicate = 'outcome') AS records
+         WHERE r.subject_id = j.job_id::text AND r.predicate = 'outcome' AND r.fence = j.fence) AS records
   FROM jobs j WHERE j.outcome = 'succeeded'
 """
 TERMINAL_WITHOUT_EVIDENCE = """

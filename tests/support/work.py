@@ -13,7 +13,8 @@ from apps.core.ids import uuid7
 from apps.jobs import points
 from apps.jobs.lifecycle import Ending, State
 from apps.jobs.operations.dispatch import Dispatched, dispatch
-from apps.jobs.operations.end import End, Held, Report, decide, write
+from apps.jobs.operations.end import End, Report, decide, write
+from apps.jobs.operations.held import Held
 from apps.jobs.operations.processes import REGISTER, registration
 from apps.jobs.operations.run import Claimed, claim
 from apps.jobs.operations.submit import Submission, Submitted, submit
@@ -90,6 +91,8 @@ def held(run: Claimed, **changes: Any) -> Held:
         environment=run.environment,
         region=run.region,
         started_at=run.claimed_at,
+        retry=run.retry,
+        deadline_at=run.deadline_at,
     )
     return replace(known, **changes)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from apps.jobs.types import Context, PermanentError, Retry, RetryableError, job_type
+from apps.jobs.types import Context, JobTimeout, PermanentError, Retry, RetryableError, job_type
 
 LONGEST_SLEEP_S = 3600
 MOST_LINES = 1_000_000
@@ -34,17 +34,26 @@ def noop(ctx: Context, params: Mapping[str, Any]) -> None:
                 "maximum": LONGEST_SLEEP_S,
                 "description": "How long to sleep, in seconds.",
             },
+            "stubborn": {
+                "type": "boolean",
+                "default": False,
+                "description": "Sleep without a word and without listening, whatever it is told: only a kill ends it.",
+            },
         },
         "examples": [{"seconds": 1.5}],
     },
     contract="none",
     diagnostic=True,
     timeout_s=LONGEST_SLEEP_S + 60,
+    cancel_grace_s=3,
 )
 def sleep(ctx: Context, params: Mapping[str, Any]) -> None:
     """Sleep for some seconds, telling how far it is, and stop when told to."""
     began, seconds, told = time.monotonic(), params["seconds"], -1
     ctx.log("going to sleep", seconds=seconds)
+    if params.get("stubborn", False):
+        _sleep_through(until=began + seconds)
+        return
     while (slept := time.monotonic() - began) < seconds:
         ctx.checkpoint()
         if int(slept) > told:
@@ -53,6 +62,14 @@ def sleep(ctx: Context, params: Mapping[str, Any]) -> None:
         time.sleep(min(_NAP_S, seconds - slept))
     ctx.progress(seconds, seconds)
     ctx.log("slept", seconds=seconds)
+
+
+def _sleep_through(*, until: float) -> None:
+    while time.monotonic() < until:
+        try:
+            time.sleep(max(0.0, until - time.monotonic()))
+        except JobTimeout:
+            continue
 
 
 @job_type(

@@ -22,6 +22,8 @@ DISPATCH = """
 UPDATE jobs SET status = 'dispatched', fence = fence + 1, dispatched_at = clock_timestamp(), started_at = NULL,
        worker_id = NULL, worker_pid = NULL
  WHERE job_id = ANY (%s) AND status = 'queued' AND cancel_requested_at IS NULL
+   AND (start_by IS NULL OR start_by > clock_timestamp())
+   AND (deadline_at IS NULL OR deadline_at > clock_timestamp())
 RETURNING job_id, fence, type, timeout_s
 """
 

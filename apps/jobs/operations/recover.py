@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,18 +10,13 @@ from django.db import connection
 
 from apps.jobs.lifecycle import Ending, State
 from apps.jobs.operations import end
-from apps.jobs.operations.end import Held, Report
+from apps.jobs.operations.end import Report
+from apps.jobs.operations.held import HELD, held
 from apps.jobs.retry import Retry
 
 UNCLAIMED_AFTER_S = 10
 # A worker ends an attempt that is past its time by itself; the sweeper does when the worker could not.
 OVERTIME_S = 5
-
-HELD = """
-SELECT j.job_id, j.fence, j.tenant_id, j.type, j.status, j.attempt, j.max_attempts, j.params_digest, j.contract,
-       j.contract_digest, j.environment_id, j.region, j.started_at, j.unclaimed, clock_timestamp()
-  FROM jobs j
-"""
 
 LOST = (
     HELD
@@ -45,10 +39,49 @@ UNCLAIMED = (
 OVERTIME = (
     HELD
     + """
- WHERE j.status = 'running' AND j.started_at < clock_timestamp() - make_interval(secs => j.timeout_s + %(over_s)s)
+ WHERE j.status = 'running' AND least(j.started_at + make_interval(secs => j.timeout_s), j.deadline_at)
+       < clock_timestamp() - make_interval(secs => %(over_s)s)
  ORDER BY j.started_at LIMIT 500
 """
 )
+
+SILENT = (
+    HELD
+    + """
+ WHERE j.status = 'running' AND j.heartbeat_s IS NOT NULL
+       AND j.heard_at < clock_timestamp() - make_interval(secs => j.heartbeat_s + %(over_s)s)
+ ORDER BY j.started_at LIMIT 500
+"""
+)
+
+DEAF = (
+    HELD
+    + """
+ WHERE j.status = 'running'
+   AND j.cancel_requested_at < clock_timestamp() - make_interval(secs => j.cancel_grace_s)
+ ORDER BY j.cancel_requested_at LIMIT 500
+"""
+)
+
+NEVER_STARTED = (
+    HELD
+    + """
+ WHERE j.outcome IS NULL AND j.status <> 'running' AND j.start_by < clock_timestamp() ORDER BY j.start_by LIMIT 500
+"""
+)
+
+PAST_DEADLINE = (
+    HELD
+    + """
+ WHERE j.outcome IS NULL AND j.status <> 'running' AND j.deadline_at < clock_timestamp()
+ ORDER BY j.deadline_at LIMIT 500
+"""
+)
+
+FORCED = """
+SELECT a.job_id, a.fence FROM attempts a
+ WHERE a.forced AND (a.job_id, a.fence) IN (SELECT * FROM unnest(%(ids)s::uuid[], %(fences)s::bigint[]))
+"""
 
 OF_WORKER = (
     HELD
@@ -62,6 +95,16 @@ OF_DEAD_CHILDREN = (
     OF_WORKER
     + """
    AND NOT j.worker_pid = ANY (%(pids)s) AND j.started_at < clock_timestamp() - interval '2 seconds'
+"""
+)
+
+# What a worker's parent does not know to run, though it claimed it: the answer to the claim was lost, or its process
+# went on without having been able to write the end. Young ones may not have been announced to the parent yet.
+OF_NOBODY = (
+    OF_WORKER
+    + """
+   AND j.started_at < clock_timestamp() - interval '10 seconds'
+   AND (j.job_id, j.fence) NOT IN (SELECT * FROM unnest(%(ids)s::uuid[], %(fences)s::bigint[]))
 """
 )
 
@@ -107,10 +150,46 @@ def recall_unclaimed(*, retry_of: RetryOf) -> set[tuple[UUID, int]]:
 
 def end_overtime(*, retry_of: RetryOf) -> set[tuple[UUID, int]]:
     """End the attempts that ran past their time and whose worker did not end them."""
-    report = Report(error=_error("JobTimeout", "timed_out", "the attempt ran past its time and did not stop"))
+    error = _error("JobTimeout", "timed_out", "the attempt ran past its time and did not stop")
+    report = Report(error=error, forced=True)
     return _end_all(
         OVERTIME, {"over_s": OVERTIME_S}, ending=Ending.TIMED_OUT, by="sweeper", retry_of=retry_of, report=report
     )
+
+
+def end_silent(*, retry_of: RetryOf) -> set[tuple[UUID, int]]:
+    """End the attempts that said nothing for their type's heartbeat and whose worker did not end them."""
+    error = _error("JobTimeout", "heartbeat", "the attempt said nothing for too long and did not stop")
+    report = Report(error=error, reason_code="heartbeat", forced=True)
+    return _end_all(
+        SILENT, {"over_s": OVERTIME_S}, ending=Ending.TIMED_OUT, by="sweeper", retry_of=retry_of, report=report
+    )
+
+
+def end_deaf(*, retry_of: RetryOf) -> set[tuple[UUID, int]]:
+    """End the attempts that did not stop within the grace of a cancel; their worker kills the process."""
+    error = _error("Cancelled", "cancelled_killed", "the attempt did not stop within the grace time and was killed")
+    report = Report(error=error, reason_code="cancelled_killed", forced=True, how="killed")
+    return _end_all(DEAF, {}, ending=Ending.CANCELLED, by="sweeper", retry_of=retry_of, report=report)
+
+
+def end_overdue(*, retry_of: RetryOf) -> set[tuple[UUID, int]]:
+    """End the jobs that did not start by the time they had to, or that wait past their deadline."""
+    ended: set[tuple[UUID, int]] = set()
+    for query, reason, message in (
+        (NEVER_STARTED, "start_by", "the job did not start by the time it had to"),
+        (PAST_DEADLINE, "deadline", "the job was not over by its deadline"),
+    ):
+        report = Report(error=_error("JobTimeout", reason, message), reason_code=reason)
+        ended |= _end_all(query, {}, ending=Ending.EXPIRED, by="scheduler", retry_of=retry_of, report=report)
+    return ended
+
+
+def forced(dispatches: Sequence[tuple[UUID, int]]) -> set[tuple[UUID, int]]:
+    """Return which of these dispatches (job_id, fence) were ended over the head of the process that runs them."""
+    with connection.cursor() as cursor:
+        cursor.execute(FORCED, _dispatches(dispatches, status=State.RUNNING))
+        return {(job_id, fence) for job_id, fence in cursor.fetchall()}
 
 
 def hand_back_of_dead_children(
@@ -121,6 +200,15 @@ def hand_back_of_dead_children(
     return _end_all(
         OF_DEAD_CHILDREN, values, ending=Ending.WORKER_LOST, by="parent", retry_of=retry_of, report=PROCESS_DIED
     )
+
+
+def hand_back_of_nobody(
+    *, worker_id: UUID, running: Sequence[tuple[UUID, int]], retry_of: RetryOf
+) -> set[tuple[UUID, int]]:
+    """End what this worker claimed and does not run: all but `running` (job_id, fence). An attempt spent."""
+    values = {**_dispatches(running, status=State.RUNNING), "worker": worker_id}
+    report = Report(error=_error("WorkerLost", "worker_lost", "its worker claimed it and does not run it"))
+    return _end_all(OF_NOBODY, values, ending=Ending.WORKER_LOST, by="parent", retry_of=retry_of, report=report)
 
 
 def hand_back_of_dead_child(
@@ -171,35 +259,15 @@ def _end_all(
         rows = cursor.fetchall()
     ends = []
     for row in rows:
-        held, now = _held(row)
+        found, now = held(row)
         ends.append(
             end.decide(
-                held,
+                found,
                 ending=ending,
                 at=now,
-                retry=retry_of(held.type),
+                retry=retry_of(found.type),
                 report=report or end.NOTHING_REPORTED,
                 noticed_by=by,
             )
         )
     return end.write(ends)
-
-
-def _held(row: Sequence[Any]) -> tuple[Held, datetime]:
-    """Return the row of `HELD` as a value, and the database's time."""
-    return Held(
-        job_id=row[0],
-        fence=row[1],
-        tenant_id=row[2],
-        type=row[3],
-        status=State(row[4]),
-        attempt=row[5] if row[4] == State.RUNNING else 0,
-        max_attempts=row[6],
-        params_digest=row[7],
-        contract=row[8],
-        contract_digest=row[9],
-        environment=row[10],
-        region=row[11],
-        started_at=row[12],
-        unclaimed=row[13],
-    ), row[14]

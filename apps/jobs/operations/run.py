@@ -16,7 +16,10 @@ from apps.core.database import loaded
 
 @dataclass(frozen=True, kw_only=True)
 class Claimed:
-    """A dispatch that this worker owns now. `claimed_at` is the database's time; `storage_url` the tenant's own."""
+    """A dispatch that this worker owns now. `claimed_at` is the database's time; `storage_url` the tenant's own.
+
+    `timeout_s` is what the attempt may take: the job's own time-out, or what its deadline leaves of it.
+    """
 
     job_id: UUID
     fence: int
@@ -29,25 +32,32 @@ class Claimed:
     contract: str | None
     contract_digest: str | None
     contract_document: Mapping[str, Any] | None
-    timeout_s: int
+    timeout_s: float
     storage_url: str
     environment: str
     region: str
     claimed_at: datetime
+    retry: Mapping[str, Any] | None = None
+    deadline_at: datetime | None = None
+    heartbeat_s: float | None = None
 
 
 CLAIM = """
 WITH claimed AS (
     UPDATE jobs SET status = 'running', attempt = attempt + 1, worker_id = %(worker)s, worker_pid = %(pid)s,
-           started_at = clock_timestamp(), unclaimed = 0, progress = NULL, error = NULL,
-           reason_code = NULL
+           started_at = clock_timestamp(), heard_at = clock_timestamp(), start_by = NULL, unclaimed = 0,
+           progress = NULL, error = NULL, reason_code = NULL
      WHERE job_id = %(job)s AND fence = %(fence)s AND status = 'dispatched' AND cancel_requested_at IS NULL
+       AND (start_by IS NULL OR start_by > clock_timestamp())
+       AND (deadline_at IS NULL OR deadline_at > clock_timestamp())
        AND EXISTS (SELECT 1 FROM processes WHERE process_id = %(worker)s AND state = 'live'
                       AND lease_until > clock_timestamp())
     RETURNING *
 )
 SELECT c.job_id, c.fence, c.tenant_id, c.type, c.attempt, c.max_attempts, c.params, c.params_digest, c.contract,
-       c.contract_digest, k.document, c.timeout_s, t.storage_url, c.environment_id, c.region, c.started_at
+       c.contract_digest, k.document,
+       least(c.timeout_s, extract(epoch FROM c.deadline_at - c.started_at)::float8), t.storage_url, c.environment_id,
+       c.region, c.started_at, c.retry, c.deadline_at, c.heartbeat_s
   FROM claimed c JOIN tenants t USING (tenant_id)
   LEFT JOIN contracts k ON k.name || '@' || k.version = c.contract AND k.digest = c.contract_digest
 """
@@ -80,12 +90,16 @@ def claim(*, job_id: UUID, fence: int, worker_id: UUID, pid: int) -> Claimed | N
         environment=row[13],
         region=row[14],
         claimed_at=row[15],
+        retry=loaded(row[16]),
+        deadline_at=row[17],
+        heartbeat_s=row[18],
     )
 
 
 REPORT = """
 WITH live AS (
-    UPDATE jobs SET progress = coalesce(%(progress)s::jsonb, progress)
+    UPDATE jobs SET progress = coalesce(%(progress)s::jsonb, progress),
+           heard_at = greatest(heard_at, clock_timestamp() - make_interval(secs => %(silent_s)s))
      WHERE job_id = %(job)s AND fence = %(fence)s AND status = 'running'
     RETURNING tenant_id, job_id, fence, cancel_requested_at
 ), logged AS (
@@ -113,8 +127,12 @@ def report(
     progress: Mapping[str, Any] | None,
     first_line: int,
     lines: Sequence[Sequence[Any]],
+    silent_s: float = 0.0,
 ) -> Standing:
-    """Keep an attempt's newest progress and its next log lines (from `first_line`); return where it stands."""
+    """Keep an attempt's newest progress and its next log lines (from `first_line`); return where it stands.
+
+    `silent_s`: seconds since the handler's last word of any kind.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             REPORT,
@@ -123,6 +141,7 @@ def report(
                 "fence": fence,
                 "progress": orjson.dumps(progress).decode() if progress is not None else None,
                 "first_line": first_line,
+                "silent_s": silent_s,
                 "lines": orjson.dumps(list(lines)).decode() if lines else None,
             },
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ import orjson
 from django.db import connection
 
 from apps.core.authzen import Answer, DecisionPoint, Question
+from apps.core.clock import after
 from apps.core.digests import digest_of
 from apps.core.ids import uuid7
 from apps.events import operations as event_log
@@ -22,7 +23,9 @@ from apps.evidence.statements import Statement, statement
 from apps.governance.queries import contract_digest
 from apps.jobs import events
 from apps.jobs.lifecycle import Priority, State
+from apps.jobs.operations.decisions import decision_rows
 from apps.jobs.operations.wake import wake_scheduler
+from apps.jobs.retry import Retry
 from apps.jobs.types import JobType
 
 
@@ -41,6 +44,9 @@ class Submission:
     run_at: datetime | None = None
     timeout_s: int | None = None
     concurrency_key: str | None = None
+    retry: Retry | None = None
+    start_by_s: int | None = None
+    deadline_s: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +86,17 @@ class UnknownTenantError(LookupError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Surroundings:
+class Surroundings:
+    """Where a job would run, and the database's time."""
+
     region: str
     now: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Ruling:
+class Ruling:
+    """What the decision points and the tenant's limits said."""
+
     answers: dict[str, Answer]
     refusal: Refusal | None
     obligations: dict[str, Any] = field(default_factory=dict)
@@ -98,8 +108,8 @@ def submit(submission: Submission, *, points: DecisionPoints) -> Submitted:
     The refused job is kept, `rejected`, with its evidence. Raises `UnknownTenantError` and `UnknownEnvironmentError`
     before anything is written and lets `DecisionPointAwayError` through, with no row left behind.
     """
-    surroundings = _surroundings(environment=submission.environment, tenant_id=submission.tenant_id)
-    ruling = _rule(submission, region=surroundings.region, points=points)
+    surroundings = surroundings_of(environment=submission.environment, tenant_id=submission.tenant_id)
+    ruling = rule(submission, region=surroundings.region, points=points)
     job_id = uuid7()
     if ruling.refusal is not None:
         status = State.REJECTED
@@ -113,7 +123,7 @@ def submit(submission: Submission, *, points: DecisionPoints) -> Submitted:
     return Submitted(job_id=job_id, status=status, refusal=ruling.refusal)
 
 
-def _surroundings(*, environment: str, tenant_id: str) -> _Surroundings:
+def surroundings_of(*, environment: str, tenant_id: str) -> Surroundings:
     """Return the environment's region and the database's time; raise for a tenant or environment that is not there."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -127,10 +137,10 @@ def _surroundings(*, environment: str, tenant_id: str) -> _Surroundings:
     now, region = row
     if region is None:
         raise UnknownEnvironmentError(environment)
-    return _Surroundings(region=region, now=now)
+    return Surroundings(region=region, now=now)
 
 
-def _rule(submission: Submission, *, region: str, points: DecisionPoints) -> _Ruling:
+def rule(submission: Submission, *, region: str, points: DecisionPoints) -> Ruling:
     """Ask Governance, then Subscription, then count against the limits: the first no is the reason."""
     if submission.job_type.contract == "required" and submission.contract is None:
         # The type's own word, kept as a decision like any other: there is nothing to ask Governance about.
@@ -144,7 +154,7 @@ def _rule(submission: Submission, *, region: str, points: DecisionPoints) -> _Ru
             reason_code="contract_required",
             reason=reason,
         )
-        return _Ruling(answers={"governance": missing}, refusal=_refusal(missing, point="governance"))
+        return Ruling(answers={"governance": missing}, refusal=_refusal(missing, point="governance"))
     question = Question(
         subject=submission.submitted_by,
         action="operations.submit",
@@ -159,10 +169,10 @@ def _rule(submission: Submission, *, region: str, points: DecisionPoints) -> _Ru
     for name, point in (("governance", points.governance), ("subscription", points.subscription)):
         answer = answers[name] = point.evaluate(question)
         if not answer.allowed:
-            return _Ruling(answers=answers, refusal=_refusal(answer, point=name))
+            return Ruling(answers=answers, refusal=_refusal(answer, point=name))
     obligations = {**answers["subscription"].obligations, **answers["governance"].obligations}
     refusal = _over_limit(tenant_id=submission.tenant_id, answer=answers["subscription"])
-    return _Ruling(answers=answers, refusal=refusal, obligations=obligations)
+    return Ruling(answers=answers, refusal=refusal, obligations=obligations)
 
 
 def _refusal(answer: Answer, *, point: str) -> Refusal:
@@ -208,19 +218,23 @@ WITH asked AS (
         job_id uuid, tenant_id text, type text, status text, outcome text, reason_code text, priority smallint,
         environment_id text, region text, contract text, contract_digest text, params jsonb, params_digest text,
         trigger text, submitted_by text, concurrency_key text, timeout_s int, max_attempts smallint, obligations jsonb,
+        retry jsonb, start_by_s int, start_by timestamptz, deadline_s int, deadline_at timestamptz,
+        heartbeat_s float8, cancel_grace_s float8,
         run_at timestamptz, submitted_at timestamptz, fence bigint, error jsonb,
         event_id uuid, event_type text, event_subject text, event_data jsonb, {evidence_log.COLUMNS})
 ), written AS (
     INSERT INTO jobs (job_id, tenant_id, type, status, outcome, reason_code, priority, environment_id, region, contract,
         contract_digest, params, params_digest, trigger, submitted_by, concurrency_key, timeout_s, max_attempts,
         obligations, run_at, due_at, submitted_at, queued_at, finished_at, error, evidence_id,
-        attempt, retries, fence, unclaimed)
+        attempt, retries, fence, unclaimed, retry, start_by_s, start_by, deadline_s, deadline_at, heartbeat_s,
+        cancel_grace_s)
     SELECT job_id, tenant_id, type, status, outcome, reason_code, priority, environment_id, region, contract,
         contract_digest, params, params_digest, trigger, submitted_by, concurrency_key, timeout_s, max_attempts,
         obligations, run_at, CASE WHEN status = 'scheduled' THEN run_at END, submitted_at,
         CASE WHEN status = 'queued' THEN clock_timestamp() END,
         CASE WHEN outcome IS NOT NULL THEN clock_timestamp() END, error,
-        CASE WHEN outcome IS NOT NULL THEN record_id END, 0, 0, 0, 0
+        CASE WHEN outcome IS NOT NULL THEN record_id END, 0, 0, 0, 0,
+        retry, start_by_s, start_by, deadline_s, deadline_at, heartbeat_s, cancel_grace_s
       FROM asked
 ), decided AS (
     INSERT INTO decisions (decision_id, tenant_id, job_id, point, action, allowed, reason_code, reason, policy_revision,
@@ -235,9 +249,7 @@ WITH asked AS (
 """
 
 
-def _write(
-    submission: Submission, *, job_id: UUID, status: State, surroundings: _Surroundings, ruling: _Ruling
-) -> None:
+def _write(submission: Submission, *, job_id: UUID, status: State, surroundings: Surroundings, ruling: Ruling) -> None:
     """Insert the job, its decisions, its event and its evidence in one statement."""
     refusal = ruling.refusal
     params_digest = digest_of(submission.params)
@@ -260,7 +272,14 @@ def _write(
         "submitted_by": submission.submitted_by,
         "concurrency_key": submission.concurrency_key,
         "timeout_s": submission.timeout_s or math.ceil(submission.job_type.timeout_s),
-        "max_attempts": submission.job_type.retry.max_attempts,
+        "max_attempts": (submission.retry or submission.job_type.retry).max_attempts,
+        "retry": submission.retry.kept() if submission.retry else None,
+        "heartbeat_s": submission.job_type.heartbeat_s,
+        "cancel_grace_s": submission.job_type.cancel_grace_s,
+        "start_by_s": submission.start_by_s,
+        "start_by": after(instant=surroundings.now, seconds=submission.start_by_s),
+        "deadline_s": submission.deadline_s,
+        "deadline_at": after(instant=surroundings.now, seconds=submission.deadline_s),
         "obligations": ruling.obligations,
         "run_at": submission.run_at,
         "submitted_at": surroundings.now,
@@ -279,12 +298,12 @@ def _write(
     }
     proof = _evidence(row, ruling=ruling)
     row |= evidence_log.row(proof, subject_id=str(job_id))
-    decisions = _decisions(ruling.answers, job_id=job_id, tenant_id=submission.tenant_id)
+    decisions = decision_rows(ruling.answers, job_id=job_id, tenant_id=submission.tenant_id)
     with connection.cursor() as cursor:
         cursor.execute(WRITE, {"jobs": orjson.dumps([row]).decode(), "decisions": orjson.dumps(decisions).decode()})
 
 
-def _evidence(row: Mapping[str, Any], *, ruling: _Ruling) -> Statement:
+def _evidence(row: Mapping[str, Any], *, ruling: Ruling) -> Statement:
     """Return the statement that the job was admitted, or refused and why."""
     return statement(
         predicate=Predicate.REFUSAL if ruling.refusal else Predicate.ADMISSION,
@@ -315,22 +334,3 @@ def _evidence(row: Mapping[str, Any], *, ruling: _Ruling) -> Statement:
             },
         },
     )
-
-
-def _decisions(answers: Mapping[str, Answer], *, job_id: UUID, tenant_id: str) -> Sequence[dict[str, Any]]:
-    """Return the answers as rows of `decisions`."""
-    return [
-        {
-            "decision_id": str(answer.decision_id),
-            "tenant_id": tenant_id,
-            "job_id": str(job_id),
-            "point": point,
-            "action": "operations.submit",
-            "allowed": answer.allowed,
-            "reason_code": answer.reason_code,
-            "reason": answer.reason,
-            "policy_revision": answer.policy_revision,
-            "context": answer.context(),
-        }
-        for point, answer in answers.items()
-    ]

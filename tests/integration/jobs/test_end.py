@@ -142,7 +142,8 @@ class TestHowItEnds:
             assert finish(run, ending, error=ERROR, permanent=permanent)
         row = job(look, job_id)
         assert (row["status"], row["outcome"], row["reason_code"]) == (outcome, outcome, ending.value)
-        assert (row["attempt"], row["retries"], row["error"]) == (attempt, attempt - 1, ERROR)
+        how = {"how": "cooperative"} if outcome == "cancelled" else {}
+        assert (row["attempt"], row["retries"], row["error"]) == (attempt, attempt - 1, ERROR | how)
         assert told(look, job_id) == ["submitted", *["retrying"] * (attempt - 1), event]
         assert outcome_of(look, job_id)["outcome"] == outcome
         assert [(each["number"], each["fence"]) for each in attempts(look)] == [(n, n) for n in range(1, attempt + 1)]

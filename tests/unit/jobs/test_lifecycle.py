@@ -148,6 +148,8 @@ unclaimed    0/3  no   recall
 unclaimed    3/3  no   recall
 unpublished  0/3  no   recall
 unpublished  3/3  no   recall
+expired      0/3  no   time_out
+expired      1/3  no   time_out
 """
 
 
@@ -161,9 +163,24 @@ def test_what_follows_an_ending_is_what_the_table_says(line: str) -> None:
 
 @pytest.mark.parametrize("ending", list(Ending), ids=lambda word: word.value)
 def test_what_follows_an_ending_is_a_move_that_the_state_it_ended_in_allows(ending: Ending) -> None:
-    source = State.DISPATCHED if ending in {Ending.UNCLAIMED, Ending.UNPUBLISHED} else State.RUNNING
+    source = State.DISPATCHED if ending in {Ending.UNCLAIMED, Ending.UNPUBLISHED, Ending.EXPIRED} else State.RUNNING
     for attempt, permanent in product((1, 2, 3), (False, True)):
         transition(source, after_ending(ending, attempt=attempt, max_attempts=3, permanent=permanent))
+
+
+@pytest.mark.parametrize("ending", list(Ending), ids=lambda word: word.value)
+def test_once_a_cancel_was_asked_for_only_a_success_is_anything_else(ending: Ending) -> None:
+    expected = Move.SUCCEED if ending is Ending.SUCCEEDED else Move.CANCEL
+    for attempt, permanent, in_time in product((0, 1, 3), (False, True), (False, True)):
+        decided = after_ending(
+            ending, attempt=attempt, max_attempts=3, permanent=permanent, cancelling=True, in_time=in_time
+        )
+        assert decided is expected
+
+
+@pytest.mark.parametrize("ending", [Ending.FAILED, Ending.TIMED_OUT, Ending.WORKER_LOST], ids=lambda word: word.value)
+def test_no_attempt_begins_past_the_deadline(ending: Ending) -> None:
+    assert after_ending(ending, attempt=1, max_attempts=3, permanent=False, in_time=False) is Move.TIME_OUT
 
 
 def test_a_job_whose_attempts_are_all_spent_is_never_tried_again_whatever_happened() -> None:
@@ -172,7 +189,7 @@ def test_a_job_whose_attempts_are_all_spent_is_never_tried_again_whatever_happen
 
 
 def test_an_end_that_was_not_the_handlers_doing_costs_no_attempt() -> None:
-    assert set(Ending) - COSTS_ATTEMPT == {Ending.UNCLAIMED, Ending.UNPUBLISHED, Ending.HANDED_BACK}
+    assert set(Ending) - COSTS_ATTEMPT == {Ending.UNCLAIMED, Ending.UNPUBLISHED, Ending.HANDED_BACK, Ending.EXPIRED}
 
 
 def test_priorities_are_served_from_critical_down_to_bulk() -> None:

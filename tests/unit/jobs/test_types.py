@@ -309,6 +309,7 @@ def test_types_are_read_without_django_duckdb_or_pyarrow() -> None:
         "kpi.refresh",
         "ops.crash",
         "ops.fail",
+        "ops.flood",
         "ops.noop",
         "ops.sleep",
         "sql.transform",

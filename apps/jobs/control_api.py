@@ -1,0 +1,136 @@
+"""Control of jobs over HTTP: cancel, retry, reprioritize. Each answers 202 with the job as it stands then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.core import metrics, problems
+from apps.jobs import points
+from apps.jobs.api import IN_TENANT, deciding, found, refused, rendered
+from apps.jobs.fields import CancelFields, JobFields, NothingFields, PriorityFields
+from apps.jobs.lifecycle import Priority, State
+from apps.jobs.models import Job
+from apps.jobs.operations import control
+from apps.jobs.operations.submit import Submitted
+from apps.jobs.types import REGISTRY, UnknownJobTypeError
+from apps.tenancy.authentication import principal_of
+from apps.tenancy.context import in_tenant
+
+
+class Cancel(APIView):
+    """Cancel a job."""
+
+    required_scopes: ClassVar[dict[str, str]] = {"POST": "jobs:control"}
+
+    @extend_schema(
+        operation_id="jobs_cancel",
+        parameters=[IN_TENANT],
+        request=CancelFields,
+        responses={202: JobFields},
+        tags=["jobs"],
+        description="Cancel a job: at once if it does not run; otherwise it stays `running`, with "
+        "`cancel_requested_at`, until it stops, is killed (after its type's grace) or finishes. 409 `not_cancellable` "
+        "for a job that is over.",
+    )
+    def post(self, request: Request, job_id: str) -> Response:
+        """Cancel a job."""
+        by = principal_of(request).subject
+
+        def act(job: Job) -> None:
+            fields = CancelFields(data=request.data)
+            fields.is_valid(raise_exception=True)
+            control.cancel(job_id=job.job_id, by=by, why=fields.validated_data["reason"])
+
+        return _controlled(request, job_id, act=act, code="not_cancellable")
+
+
+class Retry(APIView):
+    """Run a job once more."""
+
+    required_scopes: ClassVar[dict[str, str]] = {"POST": "jobs:control"}
+
+    @extend_schema(
+        operation_id="jobs_retry",
+        parameters=[IN_TENANT],
+        request=NothingFields,
+        responses={202: JobFields},
+        tags=["jobs"],
+        description="Queue a job that failed, timed out or was cancelled once more: the same job, with as many "
+        "attempts as at first. Decided anew: a refusal is 403 (over a limit: 429), and the job stays as it was. 409 "
+        "`not_retryable` for any other state.",
+    )
+    def post(self, request: Request, job_id: str) -> Response:
+        """Run a job once more."""
+        by = principal_of(request).subject
+        refusals: list[tuple[UUID, Any]] = []
+
+        def act(job: Job) -> None:
+            NothingFields(data=request.data).is_valid(raise_exception=True)
+            try:
+                job_type = REGISTRY.get(job.type)
+            except UnknownJobTypeError as error:
+                raise problems.Conflict(f"{error}; it cannot run.", code="type_not_installed") from error
+            with deciding():
+                refusal = control.resubmit(job_id=job.job_id, by=by, job_type=job_type, points=points.in_force())
+            if refusal is not None:
+                refusals.append((job.job_id, refusal))
+
+        answer = _controlled(request, job_id, act=act, code="not_retryable")
+        for refused_id, refusal in refusals:  # raised only now: what was decided is committed
+            kept = State(answer.data["status"])
+            raise refused(Submitted(job_id=refused_id, status=kept, refusal=refusal), refusal=refusal)
+        metrics.job_entered(
+            tenant_id=answer.data["tenant_id"], job_type=answer.data["type"], status=answer.data["status"]
+        )
+        return answer
+
+
+class Reprioritize(APIView):
+    """Serve a waiting job earlier or later."""
+
+    required_scopes: ClassVar[dict[str, str]] = {"POST": "jobs:control"}
+
+    @extend_schema(
+        operation_id="jobs_reprioritize",
+        parameters=[IN_TENANT],
+        request=PriorityFields,
+        responses={202: JobFields},
+        tags=["jobs"],
+        description="Give a waiting job another priority among its tenant's. 409 `not_waiting` for any other.",
+    )
+    def post(self, request: Request, job_id: str) -> Response:
+        """Serve a waiting job earlier or later."""
+        by = principal_of(request).subject
+
+        def act(job: Job) -> None:
+            fields = PriorityFields(data=request.data)
+            fields.is_valid(raise_exception=True)
+            priority = Priority[fields.validated_data["priority"].upper()]
+            control.reprioritize(job_id=job.job_id, priority=priority, by=by)
+
+        return _controlled(request, job_id, act=act, code="not_waiting")
+
+
+def _controlled(request: Request, job_id: str, *, act: Callable[[Job], None], code: str) -> Response:
+    """Find the job, do `act` to it in its own tenant's context, and answer with it; a refusal by its state is 409.
+
+    `act` reads the body too: what is wrong with it is told only to those for whom the job exists.
+    """
+    with found(request, job_id) as job:
+        tenant_id, wanted = job.tenant_id, job.job_id
+    with in_tenant(tenant_id):
+        job = Job.objects.get(job_id=wanted)
+        try:
+            act(job)
+        except control.ControlRefusedError as error:
+            raise problems.Conflict(f"{error}.".capitalize(), code=code, job_status=error.state.value) from error
+        body = rendered([Job.objects.get(job_id=wanted)])[0]
+    return Response(body, status=status.HTTP_202_ACCEPTED)
