@@ -49,6 +49,7 @@ def test_every_dispatch_that_was_in_an_emptied_broker_is_sent_again_and_nothing_
 def test_a_broker_that_is_away_costs_the_caller_nothing_and_the_job_no_attempt(
     plane: Plane, caller: Caller, truth: Truth
 ) -> None:
+    before = plane.processes()["scheduler"]
     embedded.stop_valkey(home=plane.home)
     try:
         began = time.monotonic()
@@ -64,3 +65,4 @@ def test_a_broker_that_is_away_costs_the_caller_nothing_and_the_job_no_attempt(
     assert (job["outcome"], job["attempt"]) == ("succeeded", 1)
     assert refused[0]["number"] == 0, "an attempt was spent on a broker that was away"
     assert took_s < 2, "the request waited for the broker"
+    assert plane.processes()["scheduler"] == before, "the scheduler died of it"

@@ -10,6 +10,10 @@ SELECT job_id::text, status FROM jobs WHERE outcome IS NULL AND status NOT IN ('
 DOUBLE_SUCCESS = """
 SELECT job_id::text, count(*) FROM attempts WHERE ending = 'succeeded' GROUP BY job_id HAVING count(*) <> 1
 """
+OVERLAPPING = """
+SELECT a.job_id::text, a.fence AS one, b.fence AS other FROM attempts a JOIN attempts b ON b.job_id = a.job_id
+ WHERE b.fence > a.fence AND a.started_at IS NOT NULL AND b.started_at < a.finished_at
+"""
 UNPROVEN_SUCCESS = """
 SELECT j.job_id::text, j.status,
        (SELECT count(*) FROM attempts a WHERE a.job_id = j.job_id AND a.ending = 'succeeded') AS successes,
@@ -34,8 +38,12 @@ SELECT j.job_id::text FROM jobs j WHERE NOT EXISTS (
 
 
 def broken(truth: Truth) -> list[str]:
-    """Return what breaks invariants 1 to 3 and 6, in words; an empty list when all hold and all work is over."""
+    """Return what breaks invariants 1 to 4 and 6, in words; an empty list when all hold and all work is over."""
     found = [f"1: job {row['job_id']} is still {row['status']}" for row in truth.rows(UNFINISHED)]
+    found += [
+        f"2: job {row['job_id']} was leased under fences {row['one']} and {row['other']} at once"
+        for row in truth.rows(OVERLAPPING)
+    ]
     found += [f"3: job {row['job_id']} succeeded {row['count']} times" for row in truth.rows(DOUBLE_SUCCESS)]
     found += [
         f"3: job {row['job_id']} succeeded with {row['successes']} attempts, {row['events']} events,"
