@@ -22,7 +22,7 @@ INSERT INTO jobs SELECT fresh.* FROM jobs sample CROSS JOIN generate_series(1, %
     'job_id', uuidv7(), 'status', 'queued', 'outcome', NULL, 'reason_code', NULL, 'attempt', 0, 'retries', 0,
     'fence', 0, 'worker_id', NULL, 'worker_pid', NULL, 'submitted_at', clock_timestamp(),
     'queued_at', clock_timestamp(), 'dispatched_at', NULL, 'started_at', NULL, 'finished_at', NULL,
-    'result', NULL, 'evidence_id', NULL, 'unclaimed', number - number)) AS fresh  -- which makes it a row of its own each time
+    'result', NULL, 'evidence_id', NULL, 'unclaimed', number - number)) AS fresh  -- so: a row of its own each
  WHERE sample.job_id = %s
 """
 LONGEST_S = 90

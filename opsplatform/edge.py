@@ -42,7 +42,7 @@ def livez(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's sign
 def readyz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     """Say whether requests can be served: 200 or 503, with each check.
 
-    A broker that is away is told and does not count: jobs are taken, kept as `deferred` and published when it is back.
+    A broker that is away is told and does not count: jobs are taken, wait in the database and run when it is back.
     """
     checks = {"database": _database(), "migrations": _migrations.check(), "broker": _broker.check()}
     ready = checks["database"]["ok"] and checks["migrations"]["ok"]

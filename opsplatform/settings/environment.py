@@ -76,6 +76,12 @@ def read(variables: Mapping[str, str] = os.environ) -> Environment:
     _scheme("BROKER_URL", broker_url, ("redis", "rediss"))
     database_url = variables.get("DATABASE_URL") or services.get("database_url") or NOWHERE_DATABASE
     _scheme("DATABASE_URL", database_url, ("postgresql", "postgres"))
+    database_parameters(url=database_url, role="app")  # a port that is none is said now, not at the first connection
+    events_url = variables.get("OPS_EVENTS_URL") or broker_url
+    _scheme("OPS_EVENTS_URL", events_url, ("redis", "rediss"))
+    for name in ("OPS_GOVERNANCE_URL", "OPS_SUBSCRIPTION_URL", "OPS_EVIDENCE_URL"):
+        if variables.get(name):
+            _scheme(name, variables[name], ("http", "https"))
     kind = variables.get("OPS_ENV", "local")
     if kind not in {"local", "production"}:
         raise BadSettingError(f"OPS_ENV is {kind!r}: 'local' or 'production' would be right")
@@ -83,17 +89,25 @@ def read(variables: Mapping[str, str] = os.environ) -> Environment:
     if role not in DATABASE_ROLES:
         raise BadSettingError(f"OPS_DATABASE_ROLE is {role!r}: one of {', '.join(DATABASE_ROLES)} would be right")
     issuers = variables.get("OPS_TRUSTED_ISSUERS")
+    if issuers and not Path(issuers).expanduser().is_file():
+        raise BadSettingError(f"OPS_TRUSTED_ISSUERS is {issuers!r}: there is no such file")
+    port, flower_port = _port(variables, "OPS_PORT", 8000), _port(variables, "OPS_FLOWER_PORT", 5555)
+    if port == flower_port:
+        raise BadSettingError(f"OPS_PORT and OPS_FLOWER_PORT are both {port}: two ports would be right")
+    storage_url = variables.get("OPS_STORAGE_URL") or (home / "storage").as_uri()
+    if "://" not in storage_url:
+        raise BadSettingError("OPS_STORAGE_URL is no URL: one such as file:///srv/storage would be right")
     host = variables.get("OPS_HOST") or "127.0.0.1"
     return Environment(
         home=home,
         local=kind == "local",
         host=host,
-        port=_port(variables, "OPS_PORT", 8000),
-        flower_port=_port(variables, "OPS_FLOWER_PORT", 5555),
+        port=port,
+        flower_port=flower_port,
         database_url=database_url,
         database_role=role,
         broker_url=broker_url,
-        events_url=variables.get("OPS_EVENTS_URL") or broker_url,
+        events_url=events_url,
         embedded_database=not variables.get("DATABASE_URL"),
         keys=Path(variables.get("OPS_KEYS") or home / "keys").expanduser(),
         trusted_issuers=Path(issuers).expanduser() if issuers else None,
@@ -101,7 +115,7 @@ def read(variables: Mapping[str, str] = os.environ) -> Environment:
         governance_url=variables.get("OPS_GOVERNANCE_URL") or None,
         subscription_url=variables.get("OPS_SUBSCRIPTION_URL") or None,
         evidence_url=variables.get("OPS_EVIDENCE_URL") or None,
-        storage_url=variables.get("OPS_STORAGE_URL") or (home / "storage").as_uri(),
+        storage_url=storage_url,
         secret_key=variables.get("OPS_SECRET_KEY") or None,
         allowed_hosts=_words(variables.get("OPS_ALLOWED_HOSTS", "")) or ("127.0.0.1", "localhost", "[::1]", host),
         hosts_named=bool(variables.get("OPS_ALLOWED_HOSTS")),

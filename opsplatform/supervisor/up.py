@@ -310,7 +310,9 @@ class Supervisor:
         self._print(f"{datetime.now(UTC):%H:%M:%S} {name:<16} {what}")
 
     def _print(self, text: str) -> None:
-        with (self.home / "logs" / "supervisor.log").open("a", encoding="utf-8") as log:
+        path = self.home / "logs" / "supervisor.log"
+        path.touch(mode=0o600)  # its lines name the database, password included
+        with path.open("a", encoding="utf-8") as log:
             log.write(f"{text}\n")
         with contextlib.suppress(OSError):  # the terminal may be gone; that is when stopping well matters most
             sys.stdout.write(f"{text}\n")
