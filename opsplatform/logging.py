@@ -180,6 +180,7 @@ def _report_errors(dsn: str, *, process: str) -> None:
         sentry_sdk.init(
             dsn=dsn,
             include_local_variables=False,  # a handler's locals are a tenant's data
+            include_source_context=False,  # a literal in somebody's source may be a secret; file and line suffice
             max_request_body_size="never",
             before_send=_before_send,
             disabled_integrations=[RedisIntegration()],  # breadcrumbs of every broker command, keys included
