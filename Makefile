@@ -48,7 +48,7 @@ check: set-up  ## format, lint, types, import contracts, migrations in step, doc
 	@if $(VENV)/python manage.py help docs >/dev/null 2>&1; then $(VENV)/python manage.py docs --check; fi
 
 bench: set-up  ## run the benchmarks, each as a ratio against its baseline in the same run
-	@if [ -f benchmarks/__main__.py ]; then exec $(VENV)/python -m benchmarks; else echo "no benchmarks yet"; fi
+	@exec $(VENV)/python -m benchmarks $(ARGS)
 
 lock: set-up  ## compile requirements.txt from pyproject.toml: all platforms, hashes, wheels only
 	@$(VENV)/uv pip compile --universal --generate-hashes --python-version 3.11 --group dev --only-binary :all: \

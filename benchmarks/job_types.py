@@ -1,0 +1,13 @@
+"""The plane's side of the start benchmark: a job that says when its handler began."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from apps.jobs.types import Context, job_type
+
+
+@job_type("bench.stamp", contract="none", diagnostic=True, timeout_s=30)
+def stamp(ctx: Context, params: Mapping[str, Any]) -> None:  # noqa: ARG001 - every handler is given both
+    """Tell when the handler began, by the machine's clock."""
+    ctx.metric("began", time.time())
