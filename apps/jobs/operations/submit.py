@@ -10,9 +10,9 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from django.db import connection
 
 from apps.core.authzen import Answer, DecisionPoint, Question
+from apps.core.database import preparing
 from apps.core.digests import digest_of
 from apps.core.ids import uuid7
 from apps.events import operations as event_log
@@ -115,7 +115,7 @@ def submit(submission: Submission, *, points: DecisionPoints) -> Submitted:
 
 def _surroundings(*, environment: str, tenant_id: str) -> _Surroundings:
     """Return the environment's region and the database's time; raise for a tenant or environment that is not there."""
-    with connection.cursor() as cursor:
+    with preparing() as cursor:
         cursor.execute(
             "SELECT clock_timestamp(), e.region FROM tenants t LEFT JOIN environments e ON e.name = %s"
             " AND (e.allowed_tenants IS NULL OR t.tenant_id = ANY (e.allowed_tenants)) WHERE t.tenant_id = %s",
@@ -172,7 +172,7 @@ def _refusal(answer: Answer, *, point: str) -> Refusal:
 def _over_limit(*, tenant_id: str, answer: Answer) -> Refusal | None:
     """Return why the tenant may not add another job now, or None. Counting stops at the limit."""
     backlog_cap, per_day = answer.limits.get("backlog_cap"), answer.limits.get("jobs_per_day")
-    with connection.cursor() as cursor:
+    with preparing() as cursor:
         cursor.execute(
             "SELECT (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE tenant_id = %(tenant)s AND status = 'queued'"
             " LIMIT %(cap)s) AS waiting), CASE WHEN %(per_day)s::int IS NOT NULL THEN (SELECT count(*) FROM (SELECT 1"
@@ -280,7 +280,7 @@ def _write(
     proof = _evidence(row, ruling=ruling)
     row |= evidence_log.row(proof, subject_id=str(job_id))
     decisions = _decisions(ruling.answers, job_id=job_id, tenant_id=submission.tenant_id)
-    with connection.cursor() as cursor:
+    with preparing() as cursor:
         cursor.execute(WRITE, {"jobs": orjson.dumps([row]).decode(), "decisions": orjson.dumps(decisions).decode()})
 
 
