@@ -1,7 +1,7 @@
-"""One attempt's line to the plane: gathers what the handler reports and sends it in batches, from a thread of its own.
+"""One attempt's line to the plane: gathers what the handler reports and sends it in batches, from another thread.
 
-The handler's thread never waits for the database. The line thread asks where the attempt stands at least once a second,
-so that a cancelled or fenced-off attempt learns of it at its next checkpoint whatever it is doing.
+The handler's thread never waits for the database. The sender, one thread a process, asks where the attempt stands at
+least once a second, so that a cancelled or fenced-off attempt learns of it at its next checkpoint whatever it is doing.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ MAX_BATCH_LINES = 500
 class AttemptLine:
     """A `Reporter` over PostgreSQL for the attempt under `fence`; use as a context manager around the handler."""
 
-    def __init__(self, *, job_id: UUID, fence: int, clock: DatabaseClock) -> None:
+    def __init__(self, *, job_id: UUID, fence: int, claimed_at: datetime, clock: DatabaseClock) -> None:
         self._job_id = job_id
         self._fence = fence
+        self._claimed_at = claimed_at
         self._clock = clock
         self._lock = threading.Lock()
         self._unsent: list[tuple[datetime, Level, str, Mapping[str, Scalar]]] = []
@@ -48,20 +49,17 @@ class AttemptLine:
         self._progress: dict[str, Any] | None = None
         self._stop: StopReason | None = None
         self._heard_at = time.monotonic()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="attempt-line", daemon=True)
         self.metrics: dict[str, float] = {}
         self.artifacts: dict[str, Artifact] = {}
 
     def __enter__(self) -> AttemptLine:
         """Open the line."""
-        self._thread.start()
+        _sender().open(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Close the line; what is unsent goes with the attempt's end, by `flush`."""
-        self._over.set()
-        self._thread.join()
+        _sender().close()
 
     def log(self, *, level: Level, message: str, fields: Mapping[str, Scalar]) -> None:
         """Take one line of the attempt's log."""
@@ -118,16 +116,15 @@ class AttemptLine:
         while self._unsent or self._progress is not None:
             self._send()
 
-    def _run(self) -> None:
+    def speak(self) -> None:
+        """Send a batch, in the sender's thread; what a database that is away did not take is sent at the next turn."""
         try:
-            while not self._over.wait(timeout=SEND_EVERY_S):
-                try:
-                    self._send()
-                except Error as error:
-                    log.warning("report_failed", job_id=str(self._job_id), error=type(error).__name__)
-                    connection.close()
-        finally:
+            self._send()
+        except Error as error:
+            log.warning("report_failed", job_id=str(self._job_id), error=type(error).__name__)
             connection.close()
+        except Exception:  # the thread is the next attempts' too; one that is not heard ends this attempt by itself
+            log.exception("report_broke", job_id=str(self._job_id))
 
     def _send(self) -> None:
         """Send one batch and learn where the attempt stands. On an error nothing is lost: it is sent again."""
@@ -136,7 +133,12 @@ class AttemptLine:
             progress = self._progress
         lines = [[at, level, message, fields] for at, level, message, fields in batch]
         standing = run.report(
-            job_id=self._job_id, fence=self._fence, progress=progress, first_line=self._sent_lines + 1, lines=lines
+            job_id=self._job_id,
+            fence=self._fence,
+            claimed_at=self._claimed_at,
+            progress=progress,
+            first_line=self._sent_lines + 1,
+            lines=lines,
         )
         with self._lock:
             del self._unsent[: len(batch)]
@@ -150,3 +152,46 @@ class AttemptLine:
             self._stop = StopReason.FENCED
         elif standing.cancel and self._stop is None:
             self._stop = StopReason.CANCELLED
+
+
+class _Sender:
+    """The thread that speaks for the line which is open, if one is. It outlives the attempts of its process.
+
+    A thread an attempt would cost a short one more than its handler; and its first word is due after a second only.
+    """
+
+    def __init__(self) -> None:
+        self._speaking = threading.Lock()
+        self._line: AttemptLine | None = None
+        threading.Thread(target=self._run, name="attempt-line", daemon=True).start()
+
+    def open(self, line: AttemptLine) -> None:
+        """Speak for `line` from now on, at least once in `SEND_EVERY_S`."""
+        self._line = line
+
+    def close(self) -> None:
+        """Speak for nobody; returns when a word under way is out."""
+        self._line = None
+        with self._speaking:
+            pass
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while True:
+            pause.wait(timeout=SEND_EVERY_S)
+            with self._speaking:
+                line = self._line
+                if line is not None:
+                    line.speak()
+            if line is None:
+                connection.close()
+
+
+_senders: list[_Sender] = []
+
+
+def _sender() -> _Sender:
+    """Return this process's sender, made when its first attempt begins: threads do not survive a fork."""
+    if not _senders:
+        _senders.append(_Sender())
+    return _senders[0]

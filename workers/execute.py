@@ -78,7 +78,7 @@ def worker_id() -> UUID:
 def _run(claimed: Claimed, *, job_type: JobType) -> str:
     """Run the handler under its time-out and settle the outcome."""
     clock = DatabaseClock(instant=claimed.claimed_at)
-    line = AttemptLine(job_id=claimed.job_id, fence=claimed.fence, clock=clock)
+    line = AttemptLine(job_id=claimed.job_id, fence=claimed.fence, claimed_at=claimed.claimed_at, clock=clock)
     try:
         context = _context(claimed, line=line)
     except Exception as error:  # noqa: BLE001 - a tenant's storage that cannot be used fails the attempt, not the worker

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db import connection
+from apps.core.database import preparing
 
 
 class Dispatched(NamedTuple):
@@ -18,11 +18,14 @@ class Dispatched(NamedTuple):
     timeout_s: int
 
 
+# Committed without waiting for the disk (synchronous_commit), like the claim: if the server loses power, the newest
+# dispatches may be undone. Then the job is queued, and is dispatched again under the same fence, but claimed at another
+# instant: who ran the undone one holds nothing, since a lease is (fence, started_at) wherever it is asked for.
 DISPATCH = """
 UPDATE jobs SET status = 'dispatched', fence = fence + 1, dispatched_at = clock_timestamp(), started_at = NULL,
        worker_id = NULL, worker_pid = NULL
  WHERE job_id = ANY (%s) AND status = 'queued' AND cancel_requested_at IS NULL
-RETURNING job_id, fence, type, timeout_s
+RETURNING job_id, fence, type, timeout_s, set_config('synchronous_commit', 'off', true)
 """
 
 RELEASE = """
@@ -40,14 +43,14 @@ def dispatch(job_ids: Sequence[UUID]) -> list[Dispatched]:
     """
     if not job_ids:
         return []
-    with connection.cursor() as cursor:
+    with preparing() as cursor:
         cursor.execute(DISPATCH, [list(job_ids)])
-        made = {row[0]: Dispatched(*row) for row in cursor.fetchall()}
+        made = {row[0]: Dispatched(*row[:4]) for row in cursor.fetchall()}
     return [made[job_id] for job_id in job_ids if job_id in made]
 
 
 def release_due(*, limit: int) -> int:
     """Queue the scheduled and retrying jobs whose time has come; return how many."""
-    with connection.cursor() as cursor:
+    with preparing() as cursor:
         cursor.execute(RELEASE, [limit])
         return int(cursor.rowcount)

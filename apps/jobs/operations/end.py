@@ -15,8 +15,8 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from django.db import connection
 
+from apps.core.database import preparing
 from apps.core.ids import uuid7
 from apps.events import operations as event_log
 from apps.evidence import operations as evidence_log
@@ -99,7 +99,8 @@ END = f"""
 WITH e AS (
     SELECT * FROM jsonb_to_recordset(%(ends)s) AS e(
         job_id uuid, fence bigint, source text, status text, outcome text, reason_code text, ending text,
-        number smallint, attempt_back smallint, at timestamptz, due_at timestamptz, error jsonb, result jsonb,
+        claimed_at timestamptz, number smallint, attempt_back smallint, at timestamptz, due_at timestamptz,
+        error jsonb, result jsonb,
         log_lines int, log_digest text, unclaimed smallint, event_id uuid, event_type text,
         event_subject text, event_data jsonb,
         {evidence_log.COLUMNS})
@@ -113,6 +114,7 @@ WITH e AS (
            finished_at = CASE WHEN e.outcome IS NOT NULL THEN e.at END, evidence_id = e.record_id
       FROM e
      WHERE j.job_id = e.job_id AND j.fence = e.fence AND j.status = e.source
+       AND j.started_at IS NOT DISTINCT FROM e.claimed_at
     RETURNING j.tenant_id, j.region, j.worker_id, j.worker_pid, j.dispatched_at, j.started_at, e.*
 ), attempted AS (
     INSERT INTO attempts (job_id, fence, tenant_id, number, ending, worker_id, worker_pid, dispatched_at, started_at,
@@ -142,7 +144,7 @@ def write(ends: Sequence[End]) -> set[tuple[UUID, int]]:
     if not ends:
         return set()
     rows = [_row(end) for end in ends]
-    with connection.cursor() as cursor:
+    with preparing() as cursor:
         cursor.execute(END, {"ends": orjson.dumps(rows).decode()})
         written = {(job_id, fence) for job_id, fence in cursor.fetchall()}
         late = [row for row in rows if (UUID(row["job_id"]), row["fence"]) not in written]
@@ -167,6 +169,7 @@ def _row(end: End) -> dict[str, Any]:
         "outcome": target if is_outcome else None,
         "reason_code": reason,
         "ending": end.ending,
+        "claimed_at": held.started_at,
         "number": held.attempt,
         "attempt_back": 0 if end.ending in COSTS_ATTEMPT or held.status is not State.RUNNING else 1,
         "at": end.at,

@@ -9,9 +9,8 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from django.db import connection
 
-from apps.core.database import loaded
+from apps.core.database import loaded, preparing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +35,7 @@ class Claimed:
     claimed_at: datetime
 
 
+# Not waited for on disk: the end is, and takes the claim with it. `dispatch.DISPATCH` tells what a lost one means.
 CLAIM = """
 WITH claimed AS (
     UPDATE jobs SET status = 'running', attempt = attempt + 1, worker_id = %(worker)s, worker_pid = %(pid)s,
@@ -47,7 +47,8 @@ WITH claimed AS (
     RETURNING *
 )
 SELECT c.job_id, c.fence, c.tenant_id, c.type, c.attempt, c.max_attempts, c.params, c.params_digest, c.contract,
-       c.contract_digest, k.document, c.timeout_s, t.storage_url, c.environment_id, c.region, c.started_at
+       c.contract_digest, k.document, c.timeout_s, t.storage_url, c.environment_id, c.region, c.started_at,
+       set_config('synchronous_commit', 'off', true)
   FROM claimed c JOIN tenants t USING (tenant_id)
   LEFT JOIN contracts k ON k.name || '@' || k.version = c.contract AND k.digest = c.contract_digest
 """
@@ -58,7 +59,7 @@ def claim(*, job_id: UUID, fence: int, worker_id: UUID, pid: int) -> Claimed | N
 
     None is the fate of every doubled, stale or replayed message: its fence is past, or somebody claimed it.
     """
-    with connection.cursor() as cursor:
+    with preparing() as cursor:
         cursor.execute(CLAIM, {"job": job_id, "fence": fence, "worker": worker_id, "pid": pid})
         row = cursor.fetchone()
     if row is None:
@@ -86,7 +87,7 @@ def claim(*, job_id: UUID, fence: int, worker_id: UUID, pid: int) -> Claimed | N
 REPORT = """
 WITH live AS (
     UPDATE jobs SET progress = coalesce(%(progress)s::jsonb, progress)
-     WHERE job_id = %(job)s AND fence = %(fence)s AND status = 'running'
+     WHERE job_id = %(job)s AND fence = %(fence)s AND status = 'running' AND started_at = %(claimed_at)s
     RETURNING tenant_id, job_id, fence, cancel_requested_at
 ), logged AS (
     INSERT INTO log_chunks (tenant_id, job_id, fence, first_line, lines, written_at)
@@ -110,17 +111,19 @@ def report(
     *,
     job_id: UUID,
     fence: int,
+    claimed_at: datetime,
     progress: Mapping[str, Any] | None,
     first_line: int,
     lines: Sequence[Sequence[Any]],
 ) -> Standing:
     """Keep an attempt's newest progress and its next log lines (from `first_line`); return where it stands."""
-    with connection.cursor() as cursor:
+    with preparing() as cursor:
         cursor.execute(
             REPORT,
             {
                 "job": job_id,
                 "fence": fence,
+                "claimed_at": claimed_at,
                 "progress": orjson.dumps(progress).decode() if progress is not None else None,
                 "first_line": first_line,
                 "lines": orjson.dumps(list(lines)).decode() if lines else None,

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import connection
 
 from apps.jobs import queries
 from apps.jobs.lifecycle import Ending, Priority, State
@@ -40,6 +41,25 @@ class TestDispatching:
             assert len(dispatch([job_id, job_id])) == 2, "asked for twice, told twice, of one fence"
             assert dispatch([job_id]) == []
         assert job(look, job_id)["fence"] == 1
+
+    def test_waits_for_no_disk_and_leaves_its_session_waiting_as_before(self, control: Control) -> None:
+        """ADR 7: what a crash may undo is the lease; were the setting to stay, it could undo an end as well."""
+        run = admitted()
+        with control(), connection.cursor() as cursor:
+            claimed(run, worker_id=worker())
+            cursor.execute("SHOW synchronous_commit")
+            assert cursor.fetchone() == ("on",)
+
+    def test_is_planned_once_a_session(self, control: Control) -> None:
+        ids = [admitted(), admitted()]
+        with control(), connection.cursor() as cursor:
+            for each in ids:
+                dispatch([each])
+            cursor.execute(
+                "SELECT generic_plans + custom_plans FROM pg_prepared_statements WHERE statement LIKE %s",
+                ["%SET status = 'dispatched'%"],
+            )
+            assert cursor.fetchall() == [(2,)]
 
     def test_keeps_the_order_asked_for(self, control: Control) -> None:
         ids = [admitted() for _ in range(4)]

@@ -322,6 +322,15 @@ class TestComingLate:
         assert job(look, job_id)["status"] == "running"
         assert attempts(look) == []
 
+    def test_an_end_of_another_claim_under_the_same_fence_does_not_count(self, look: Look, control: Control) -> None:
+        """A server that lost power may have lost a dispatch and its claim: both come again, under the same number."""
+        job_id = admitted()
+        with control():
+            run = claimed(job_id, worker_id=worker())
+            undone = replace(run, claimed_at=run.claimed_at - timedelta(microseconds=1))
+            assert write([ended(undone, Ending.SUCCEEDED)]) == set()
+        assert job(look, job_id)["status"] == "running"
+
     def test_an_end_under_a_fence_to_come_does_not_count(self, look: Look, control: Control) -> None:
         job_id = admitted()
         with control():

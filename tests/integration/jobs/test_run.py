@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -156,7 +157,14 @@ class TestClaiming:
         with control():
             mine = worker()
             first = claimed(job_id, worker_id=mine)
-            report(job_id=job_id, fence=first.fence, progress={"done": 1}, first_line=1, lines=[])
+            report(
+                job_id=job_id,
+                fence=first.fence,
+                claimed_at=first.claimed_at,
+                progress={"done": 1},
+                first_line=1,
+                lines=[],
+            )
             finish(first, Ending.FAILED, error={"class": "E", "code": "e"}, reason_code="e", retry=AT_ONCE)
             release_due(limit=1)
             second = claimed(job_id, worker_id=mine)
@@ -180,7 +188,7 @@ class TestReporting:
         job_id = admitted()
         with control():
             run = claimed(job_id, worker_id=worker())
-            said: dict[str, Any] = {"job_id": job_id, "fence": run.fence}
+            said: dict[str, Any] = {"job_id": job_id, "fence": run.fence, "claimed_at": run.claimed_at}
             standing = report(
                 **said, progress={"done": 1}, first_line=1, lines=[["t", "info", "one", {}], ["t", "info", "two", {}]]
             )
@@ -199,14 +207,23 @@ class TestReporting:
         with control():
             run = claimed(job_id, worker_id=worker())
             for _ in range(2):
-                report(job_id=job_id, fence=run.fence, progress=None, first_line=1, lines=[["t", "info", "one", {}]])
+                report(
+                    job_id=job_id,
+                    fence=run.fence,
+                    claimed_at=run.claimed_at,
+                    progress=None,
+                    first_line=1,
+                    lines=[["t", "info", "one", {}]],
+                )
         assert len(look("SELECT 1 FROM log_chunks")) == 1
 
     def test_without_a_word_still_tells_where_it_stands(self, look: Look, control: Control) -> None:
         job_id = admitted()
         with control():
             run = claimed(job_id, worker_id=worker())
-            standing = report(job_id=job_id, fence=run.fence, progress=None, first_line=1, lines=[])
+            standing = report(
+                job_id=job_id, fence=run.fence, claimed_at=run.claimed_at, progress=None, first_line=1, lines=[]
+            )
         assert standing == Standing(fenced=False, cancel=False)
         assert look("SELECT 1 FROM log_chunks") == []
 
@@ -216,10 +233,12 @@ class TestReporting:
             run = claimed(job_id, worker_id=worker())
         change("UPDATE jobs SET cancel_requested_at = now()")
         with control():
-            standing = report(job_id=job_id, fence=run.fence, progress=None, first_line=1, lines=[])
+            standing = report(
+                job_id=job_id, fence=run.fence, claimed_at=run.claimed_at, progress=None, first_line=1, lines=[]
+            )
         assert standing == Standing(fenced=False, cancel=True)
 
-    @pytest.mark.parametrize("how", ["ended", "another fence", "claimed anew"])
+    @pytest.mark.parametrize("how", ["ended", "another fence", "claimed anew", "claimed again under the same fence"])
     def test_after_its_fence_is_over_changes_nothing_and_is_told_so(
         self, look: Look, control: Control, how: str
     ) -> None:
@@ -227,9 +246,11 @@ class TestReporting:
         with control():
             mine = worker()
             run = claimed(job_id, worker_id=mine)
-            fence = run.fence
+            fence, claimed_at = run.fence, run.claimed_at
             if how == "another fence":
                 fence += 1
+            elif how == "claimed again under the same fence":  # after a server lost the first claim with its power
+                claimed_at -= timedelta(microseconds=1)
             else:
                 finish(run, Ending.WORKER_LOST, retry=AT_ONCE)
             if how == "claimed anew":
@@ -237,7 +258,12 @@ class TestReporting:
                 claimed(job_id, worker_id=mine)
             before = job(look, job_id)
             standing = report(
-                job_id=job_id, fence=fence, progress={"done": 9}, first_line=1, lines=[["t", "info", "late", {}]]
+                job_id=job_id,
+                fence=fence,
+                claimed_at=claimed_at,
+                progress={"done": 9},
+                first_line=1,
+                lines=[["t", "info", "late", {}]],
             )
         assert standing == Standing(fenced=True, cancel=False)
         assert job(look, job_id) == before
