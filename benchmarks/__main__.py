@@ -60,7 +60,7 @@ def run(rows: list[Row], *, folder: Path, only: set[str], quick: bool) -> None:
     jobs, pairs = (300, 1) if quick else (1500, 3)
     with ground(folder=folder) as at:
         token = at.token()
-        sample = first_job(at, token=token)
+        first_job(at, token=token)
         if "idle" in only:
             for row in idle.measure(at, seconds=3 if quick else 15):
                 tell(row)
@@ -71,9 +71,12 @@ def run(rows: list[Row], *, folder: Path, only: set[str], quick: bool) -> None:
                 tell(submission.measure(at, rate=rate, seconds=3 if quick else 12, token=token))
                 settle(at)
         if "drain" in only:
+            at.empty()
+            sample = first_job(at, token=token)
             tell(drain.measure(at, jobs=jobs, pairs=pairs, sample=sample, events=True))
     if "drain" in only and not quick:
         with ground(folder=folder, events=False) as at:
+            at.empty()  # both begin with empty tables
             sample = first_job(at, token=at.token())
             tell(drain.measure(at, jobs=jobs, pairs=pairs, sample=sample, events=False))
 

@@ -47,6 +47,10 @@ class Ground:
         assert row is not None
         return row[0]
 
+    def empty(self) -> None:
+        """Forget every job there was."""
+        self.database.execute("TRUNCATE jobs, attempts, decisions, log_chunks, events, evidence_records CASCADE")
+
     def token(self, *, tenant: str = "acme") -> str:
         """Return a token that submits and reads."""
         return callers.module(plane=self.plane, name="bench", tenant=tenant).token
@@ -66,7 +70,10 @@ def tree(pid: int) -> list[int]:
 
 @contextlib.contextmanager
 def ground(*, folder: Path, events: bool = True) -> Iterator[Ground]:
-    """Start a plane in `folder` on free ports; `events=False` leaves Flower's task events (-E) out."""
+    """Start a plane in `folder` on free ports; `events=False` leaves Flower's task events (-E) out.
+
+    The Procfile is their only switch: no setting of the app turns them on behind it.
+    """
     home = folder / "plane"
     port, flower_port = place.free_ports()
     procfile = CHECKOUT / "Procfile" if events else _without_events(folder=folder)

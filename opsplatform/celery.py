@@ -64,7 +64,6 @@ app.conf.update(
     worker_cancel_long_running_tasks_on_connection_loss=False,
     worker_proc_alive_timeout=30,
     worker_hijack_root_logger=False,
-    worker_send_task_events=True,
     task_send_sent_event=False,
     task_serializer="json",
     accept_content=["json"],
