@@ -103,11 +103,6 @@ class AttemptLine:
         return self._stop
 
     @property
-    def fenced(self) -> bool:
-        """Whether the job is known to be somebody else's by now."""
-        return self._stop is StopReason.FENCED
-
-    @property
     def silent(self) -> bool:
         """Whether the handler has said nothing for longer than its type allows."""
         return self._heartbeat_s is not None and time.monotonic() - self._word_at > self._heartbeat_s

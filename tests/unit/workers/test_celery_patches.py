@@ -38,6 +38,24 @@ LOOKED_AT = [
         "_close_database",
         "38c5a1bca1e2880508bbfa43b672756b0a729d808eb8b34773621c63999d53a8",
     ),
+    (
+        "kombu.transport.redis",
+        "Channel",
+        "_brpop_read",
+        "c42518699709f2df90f55a048fe6346612ae5527e5c4a6819f2c0920dc62088f",
+    ),
+    (
+        "kombu.transport.virtual.base",
+        "Transport",
+        "_deliver",
+        "799e242f3ec53863e6dd6c2ffdc74710fe8d7767809c78115cd72dd5ca24d014",
+    ),
+    (
+        "kombu.transport.virtual.base",
+        "Message",
+        "__init__",
+        "c90d08ccfa2e3e9a78cf7dfd79bca6e64060bb7a1bbc146f21a974f50367084c",
+    ),
 ]
 
 
