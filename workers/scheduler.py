@@ -24,6 +24,7 @@ from apps.subscription.queries import shares
 from apps.tenancy import keys
 from apps.tenancy.context import across_tenants
 from workers import loop
+from workers.broker import Broker, refusals
 from workers.message import sign
 from workers.policies import retry_of
 
@@ -42,6 +43,8 @@ class Scheduler:
     def __init__(self, *, app: Any) -> None:
         self._app = app
         self._swept_at = 0.0
+        self._broker = Broker(app=app)
+        self._refusals = refusals(app)
         self._broker_pause_s = 0.0
         self._broker_back_at = 0.0
         self._limits = {
@@ -55,14 +58,18 @@ class Scheduler:
             loop.run(role="scheduler", step=self.step, channel=CHANNEL)
 
     def step(self) -> float:
-        """Look once: release what is due, sweep when it is time, fill the free slots; return the seconds to rest."""
+        """Look once: release what is due, sweep when it is time, fill the free slots; return the seconds to rest.
+
+        With the broker away nothing is dispatched: a slot held for a message that cannot be sent would serve nobody.
+        """
         now = time.monotonic()
         if now - self._swept_at >= SWEEP_EVERY_S:
             self._swept_at = now
             self.sweep()
         release_due(limit=1000)
-        again = now >= self._broker_back_at and self.fill()
-        return 0.0 if again else LOOK_EVERY_S
+        self._broker.look()
+        again = not self._broker.away and now >= self._broker_back_at and self.fill()
+        return 0.0 if again or self._broker.releasing else LOOK_EVERY_S
 
     def fill(self) -> bool:
         """Dispatch into every environment as many jobs as it has room for; return whether to look again at once.
@@ -111,11 +118,12 @@ class Scheduler:
                         kwargsrepr="-",
                         retry=False,
                     )
-        except (KombuError, OSError, *self._app.connection_for_write().connection_errors) as error:
+        except (KombuError, OSError, *self._refusals) as error:
             self._broker_pause_s = min(max(self._broker_pause_s * 2, BROKER_PAUSE_S[0]), BROKER_PAUSE_S[1])
             self._broker_back_at = time.monotonic() + self._broker_pause_s
-            log.warning("broker_away", error=type(error).__name__, jobs=len(dispatched), pause_s=self._broker_pause_s)
+            log.warning("unpublished", error=type(error).__name__, jobs=len(dispatched), pause_s=self._broker_pause_s)
             recover.unpublished([(each.job_id, each.fence) for each in dispatched], retry_of=retry_of)
+            self._broker.look(now=True)
             return False
         self._broker_pause_s = 0.0
         return True

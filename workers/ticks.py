@@ -6,14 +6,15 @@ import structlog
 from django.db import connection
 
 from apps.jobs.operations.processes import FORGET
+from apps.tenancy import idempotency
 
 log = structlog.get_logger(__name__)
 
 
 def heartbeat() -> str:
-    """Show that beat, broker and the control workers pass a message on; forget processes that are long gone."""
+    """Show that beat, broker and the control workers pass a message on; forget dead processes and expired keys."""
     with connection.cursor() as cursor:
         cursor.execute(FORGET)
         forgotten = cursor.rowcount
-    log.info("tick", forgotten_processes=forgotten)
+    log.info("tick", forgotten_processes=forgotten, expired_keys=idempotency.purge_expired())
     return "ok"

@@ -13,6 +13,7 @@ from apps.jobs.retry import MAX_ATTEMPTS, MOST_CODES
 
 MAX_PARAMS_BYTES = 16 * 1024
 MAX_TIMEOUT_S = 7 * 24 * 3600
+MAX_BATCH = 1_000
 TRIGGERS = ("user", "connector", "schedule", "event", "system")
 
 
@@ -112,6 +113,20 @@ class PriorityFields(StrictSerializer):
     priority = serializers.ChoiceField([each.word for each in Priority])
 
 
+class BatchFields(StrictSerializer):
+    """Many jobs as submitted; for the document: each is read by itself, so that a bad one spoils no other."""
+
+    jobs = serializers.ListField(child=SubmissionFields(), min_length=1, max_length=MAX_BATCH)
+
+
+class BatchResultFields(serializers.Serializer[Any]):
+    """What came of a batch, in its order."""
+
+    results = serializers.ListField(
+        child=serializers.DictField(), help_text="each `{status: 202, job_id}`, or a problem with its `status`"
+    )
+
+
 class EvidenceFields(serializers.Serializer[Any]):
     """Where a job's evidence is."""
 
@@ -180,6 +195,9 @@ class JobFields(serializers.Serializer[Any]):
     error = serializers.DictField(allow_null=True)
     evidence = EvidenceFields()
     decision = DecisionsFields()
+    waiting_for = serializers.CharField(
+        allow_null=True, help_text="broker_down: taken, and published when the broker is back"
+    )
     links = serializers.DictField()
 
 

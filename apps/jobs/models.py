@@ -17,6 +17,7 @@ from apps.tenancy.models import Tenant
 
 STATES = [(state.value, state.value) for state in State]
 OUTCOME_WORDS = sorted(state.value for state in OUTCOMES)
+NOT_SUCCEEDED = sorted(state.value for state in OUTCOMES if state is not State.SUCCEEDED)
 HOLDING = sorted(state.value for state in HOLDING_SLOT)
 
 
@@ -147,6 +148,22 @@ class Job(models.Model):
                 name="jobs_deadline",
                 condition=Q(outcome__isnull=True, deadline_at__isnull=False),
             ),
+            # An outage's jobs, in the order of their release; empty at all other times.
+            models.Index(
+                fields=["priority", "submitted_at", "job_id"], name="jobs_deferred", condition=Q(status="deferred")
+            ),
+            # For the history's filters: each holds few of the jobs, so that running costs the others nothing.
+            models.Index(
+                fields=["tenant", "outcome", "-job_id"],
+                name="jobs_not_succeeded",
+                condition=Q(outcome__in=NOT_SUCCEEDED),
+            ),
+            models.Index(
+                fields=["tenant", "concurrency_key", "-job_id"],
+                name="jobs_by_key",
+                condition=Q(concurrency_key__isnull=False),
+            ),
+            models.Index(fields=["parent", "-job_id"], name="jobs_children", condition=Q(parent__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -201,9 +218,12 @@ class Attempt(models.Model):
 
 
 class Decision(models.Model):
-    """What a decision point answered about a job, kept with its revision so that it can be asked again."""
+    """What a decision point answered about a job, kept with its revision so that it can be asked again.
 
-    decision_id = models.UUIDField(primary_key=True)
+    A row a job: jobs of one batch that ask the same question share one decision, by its point's own id.
+    """
+
+    decision_id = models.UUIDField()
     tenant = models.ForeignKey(Tenant, models.PROTECT, db_index=False)
     job_id = models.UUIDField()
     point = models.CharField(max_length=16, choices=[("governance", "governance"), ("subscription", "subscription")])
@@ -222,7 +242,7 @@ class Decision(models.Model):
         db_table = "decisions"
         ordering = ["-decision_id"]
         base_manager_name = "every"
-        indexes = [models.Index(fields=["job_id"], name="decisions_job")]
+        constraints = [models.UniqueConstraint(fields=["job_id", "decision_id"], name="decision_of_job_once")]
 
     def __str__(self) -> str:
         return f"{self.point}: {self.reason_code}"
@@ -249,6 +269,25 @@ class LogChunk(models.Model):
 
     def __str__(self) -> str:
         return f"lines from {self.first_line}"
+
+
+class Breaker(models.Model):
+    """Whether something outside is taken to be away, by its name; the plane's own, no tenant's.
+
+    The one row there is, `broker`, is written by the scheduler and read by every submission. No row = it is there.
+    """
+
+    name = models.CharField(primary_key=True, max_length=32)
+    opened_at = models.DateTimeField(null=True, help_text="since when it is away; empty = it is there")
+    reason = models.CharField(max_length=64, default="", help_text="the kind of error that told so")
+    changed_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    class Meta:
+        db_table = "breakers"
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {'open' if self.opened_at else 'closed'}"
 
 
 class Process(models.Model):

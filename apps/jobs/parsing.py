@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -10,22 +10,30 @@ from uuid import UUID
 
 from apps.core.asked import MAX_PAGE, PAGE, bad_field, limit, query
 from apps.core.ids import BadIdError, parse_id
-from apps.jobs.lifecycle import State
+from apps.jobs.fields import TRIGGERS
+from apps.jobs.lifecycle import OUTCOMES, Priority, State
+from apps.jobs.queries import Filters
 from apps.jobs.retry import Retry
 
 __all__ = [
+    "FILTERS",
     "MAX_PAGE",
     "PAGE",
     "bad_field",
     "cursor",
     "dotted",
+    "filters",
     "instant",
     "limit",
     "position",
     "query",
-    "state",
+    "retry",
 ]
 
+FILTERS = (
+    "type", "status", "outcome", "contract", "environment", "priority", "trigger", "submitted_by", "concurrency_key",
+    "parent_id", "submitted_after", "submitted_before",
+)  # fmt: skip
 POSITION_DIGITS = 15
 
 
@@ -47,13 +55,45 @@ def position(text: str | None) -> tuple[int, int]:
     return int(fence), int(line)
 
 
-def state(text: str | None) -> State | None:
-    """Return the state that a filter names."""
-    if text is None:
+def filters(asked: Mapping[str, str]) -> Filters:
+    """Return the filters of a list, each checked by its kind."""
+    return Filters(
+        before=cursor(asked.get("cursor")),
+        job_type=asked.get("type"),
+        status=_word(asked, "status", among=[state.value for state in State]),
+        outcome=_word(asked, "outcome", among=sorted(state.value for state in OUTCOMES)),
+        contract=asked.get("contract"),
+        environment=asked.get("environment"),
+        priority=_priority(asked),
+        trigger=_word(asked, "trigger", among=TRIGGERS),
+        submitted_by=asked.get("submitted_by"),
+        concurrency_key=asked.get("concurrency_key"),
+        parent_id=_id(asked, "parent_id"),
+        submitted_after=instant(asked, "submitted_after"),
+        submitted_before=instant(asked, "submitted_before"),
+    )
+
+
+def _word(asked: Mapping[str, str], name: str, *, among: Collection[str]) -> str | None:
+    """Return the value of a filter that knows its words."""
+    text = asked.get(name)
+    if text is not None and text not in among:
+        raise bad_field(name, f"one of these would be right: {', '.join(among)}")
+    return text
+
+
+def _priority(asked: Mapping[str, str]) -> Priority | None:
+    word = _word(asked, "priority", among=[each.word for each in Priority])
+    return None if word is None else Priority[word.upper()]
+
+
+def _id(asked: Mapping[str, str], name: str) -> UUID | None:
+    if name not in asked:
         return None
-    if text not in set(State):
-        raise bad_field("status", f"one of these would be right: {', '.join(State)}")
-    return State(text)
+    try:
+        return parse_id(asked[name])
+    except BadIdError as error:
+        raise bad_field(name, "a job's id would be right") from error
 
 
 def instant(asked: Mapping[str, str], name: str) -> datetime | None:

@@ -11,8 +11,8 @@ from uuid import UUID
 from django.db import connection
 
 from apps.core.database import loaded
-from apps.jobs.lifecycle import State
-from apps.jobs.models import Attempt, Decision, Environment, Job
+from apps.jobs.lifecycle import OUTCOMES, Priority
+from apps.jobs.models import Attempt, Breaker, Decision, Environment, Job
 from apps.jobs.scheduling import NOTHING_BARRED, Barred, Holding, Pool, Waiting
 
 HOLDING = "SELECT environment_id, tenant_id, type, concurrency_key FROM jobs WHERE status IN ('dispatched', 'running')"
@@ -106,6 +106,11 @@ def every_decision_of(job_id: UUID) -> Sequence[Decision]:
     return list(Decision.objects.filter(job_id=job_id).order_by("decided_at", "decision_id"))
 
 
+def broker_is_away() -> bool:
+    """Say whether the broker is taken to be away: the breaker that the scheduler keeps."""
+    return Breaker.objects.filter(name="broker", opened_at__isnull=False).exists()
+
+
 class LogLine(NamedTuple):
     """A line of a dispatch's log, `line` counted from 1."""
 
@@ -159,11 +164,19 @@ def log_lines(*, job_id: UUID, after: tuple[int, int], limit: int) -> list[LogLi
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """Which jobs of the history: those before job `before`, of a type, in a state, submitted in a span of time."""
+    """Which jobs of the history: those before job `before`, of a type, in a state, submitted in a span of time, …"""
 
     before: UUID | None = None
     job_type: str | None = None
-    status: State | None = None
+    status: str | None = None
+    outcome: str | None = None
+    contract: str | None = None
+    environment: str | None = None
+    priority: Priority | None = None
+    trigger: str | None = None
+    submitted_by: str | None = None
+    concurrency_key: str | None = None
+    parent_id: UUID | None = None
     submitted_after: datetime | None = None
     submitted_before: datetime | None = None
 
@@ -173,9 +186,19 @@ class Filters:
             "job_id__lt": self.before,
             "type": self.job_type,
             "status": self.status,
+            "outcome": self.outcome,
+            "contract": self.contract,
+            "environment_id": self.environment,
+            "priority": self.priority,
+            "trigger": self.trigger,
+            "submitted_by": self.submitted_by,
+            "concurrency_key": self.concurrency_key,
+            "parent_id": self.parent_id,
             "submitted_at__gte": self.submitted_after,
             "submitted_at__lt": self.submitted_before,
         }
+        if self.outcome is None and self.status in OUTCOMES:
+            lookups["outcome"] = self.status  # true by the table's constraint, and the index is by outcome
         return {name: value for name, value in lookups.items() if value is not None}
 
 

@@ -13,9 +13,14 @@ from apps.jobs.queries import LogLine
 
 
 def job(
-    row: Job, *, evidence: Mapping[UUID, tuple[str, str | None]], decisions: Mapping[UUID, Mapping[str, Decision]]
+    row: Job,
+    *,
+    evidence: Mapping[UUID, tuple[str, str | None]],
+    decisions: Mapping[UUID, Mapping[str, Decision]],
+    broker_away: bool,
 ) -> dict[str, Any]:
     """Return the job as read; `evidence` and `decisions` hold at least this job's."""
+    held_up = row.status == "deferred" or (broker_away and row.status == "queued")
     address = f"/operations/jobs/{row.job_id}"
     state, ref = evidence.get(row.evidence_id, (None, None)) if row.evidence_id else (None, None)
     made = decisions.get(row.job_id, {})
@@ -60,6 +65,7 @@ def job(
         "decision": {
             point: decision(made[point]) if point in made else None for point in ("governance", "subscription")
         },
+        "waiting_for": "broker_down" if held_up else None,
         "links": {"self": address, "timeline": f"{address}/timeline", "logs": f"{address}/logs"},
     }
 

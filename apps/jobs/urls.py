@@ -2,15 +2,16 @@
 
 from django.urls import path
 
-from apps.jobs import api, control_api
+from apps.jobs.api import control, jobs, reading
 
 urlpatterns = [
-    path("jobs", api.Jobs.as_view(), name="jobs"),
-    path("jobs/<str:job_id>", api.OneJob.as_view(), name="job"),
-    path("jobs/<str:job_id>/timeline", api.Timeline.as_view(), name="job-timeline"),
-    path("jobs/<str:job_id>/logs", api.Logs.as_view(), name="job-logs"),
-    path("jobs/<str:job_id>/cancel", control_api.Cancel.as_view(), name="job-cancel"),
-    path("jobs/<str:job_id>/retry", control_api.Retry.as_view(), name="job-retry"),
-    path("jobs/<str:job_id>/reprioritize", control_api.Reprioritize.as_view(), name="job-reprioritize"),
-    path("job-types", api.JobTypes.as_view(), name="job-types"),
+    path("jobs", jobs.Jobs.as_view(), name="jobs"),
+    path("jobs/batch", jobs.Batch.as_view(), name="jobs-batch"),
+    path("jobs/<str:job_id>", reading.OneJob.as_view(), name="job"),
+    path("jobs/<str:job_id>/timeline", reading.Timeline.as_view(), name="job-timeline"),
+    path("jobs/<str:job_id>/logs", reading.Logs.as_view(), name="job-logs"),
+    path("jobs/<str:job_id>/cancel", control.Cancel.as_view(), name="job-cancel"),
+    path("jobs/<str:job_id>/retry", control.Retry.as_view(), name="job-retry"),
+    path("jobs/<str:job_id>/reprioritize", control.Reprioritize.as_view(), name="job-reprioritize"),
+    path("job-types", reading.JobTypes.as_view(), name="job-types"),
 ]

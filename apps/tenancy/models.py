@@ -6,6 +6,8 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Now
 
+from apps.tenancy.context import TenantManager
+
 TENANT_ID = RegexValidator(r"\A[a-z][a-z0-9-]{1,47}\Z", "2 to 48 of a-z, 0-9 and '-', beginning with a letter")
 
 
@@ -39,3 +41,33 @@ class Tenant(models.Model):
 
     def __str__(self) -> str:
         return self.tenant_id
+
+
+class IdempotencyKey(models.Model):
+    """A key under which a module sent a request, and the answer it got; written by `apps.tenancy.idempotency` alone."""
+
+    key_id = models.UUIDField(primary_key=True)
+    tenant = models.ForeignKey(Tenant, models.PROTECT, db_index=False)
+    subject = models.CharField(max_length=128, help_text="the calling module")
+    route = models.CharField(max_length=200, help_text="method and route")
+    key = models.CharField(max_length=255)
+    digest = models.CharField(max_length=64, help_text="of address and body: another request is told from the same one")
+    status = models.PositiveSmallIntegerField(null=True, help_text="set by the transaction that took the key")
+    headers = models.JSONField(default=dict)
+    body = models.TextField(default="", help_text="the answer's exact text")
+    expires_at = models.DateTimeField()
+
+    objects = TenantManager["IdempotencyKey"]()
+    every = models.Manager["IdempotencyKey"]()
+
+    class Meta:
+        db_table = "idempotency_keys"
+        ordering = ["-key_id"]
+        base_manager_name = "every"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "subject", "route", "key"], name="idempotency_key_once"),
+        ]
+        indexes = [models.Index(fields=["expires_at"], name="idempotency_keys_expiry")]
+
+    def __str__(self) -> str:
+        return f"{self.route} {self.key}"

@@ -90,7 +90,7 @@ class DecisionAdmin(BesideJob[Decision]):
     list_display = ("shown_id", "decided_at", "point", "action", "answer", "reason_code", "of_tenant", "of_job")
     list_display_links = ("shown_id",)
     list_filter = (("tenant", AutocompleteSelectFilter), ("point", ChoicesDropdownFilter), SinceFilter)
-    ordering = ("-decision_id",)
+    ordering = ("-id",)
     heavy = ("context",)
     fields = (
         "decision_id", "of_job", "of_tenant", "point", "action", "answer", "reason_code", "reason", "policy_revision",

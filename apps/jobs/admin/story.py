@@ -95,7 +95,7 @@ def _attempt(row: Attempt) -> tuple[Any, ...]:
 
 def _decision(row: Decision) -> tuple[Any, ...]:
     return (
-        link(Decision, row.decision_id, str(row.decision_id)[-12:]),
+        link(Decision, row.pk, str(row.decision_id)[-12:]),
         row.point,
         row.action,
         badge("allowed", "success") if row.allowed else badge("refused", "warning"),

@@ -26,14 +26,8 @@ from apps.jobs.operations import end
 from apps.jobs.operations.decisions import DECIDE, decision_rows
 from apps.jobs.operations.end import Report
 from apps.jobs.operations.held import HELD, held
-from apps.jobs.operations.submit import (
-    DecisionPoints,
-    Refusal,
-    Ruling,
-    Submission,
-    rule,
-    surroundings_of,
-)
+from apps.jobs.operations.ruling import DecisionPoints, Refusal, Ruling, Rulings
+from apps.jobs.operations.submit import Submission, UnknownEnvironmentError, question_of, surroundings_of
 from apps.jobs.operations.wake import wake_scheduler
 from apps.jobs.retry import Retry
 from apps.jobs.types import JobType
@@ -120,7 +114,9 @@ def resubmit(*, job_id: UUID, by: str, job_type: JobType, points: DecisionPoints
     job = Job.objects.select_for_update().get(job_id=job_id)
     if State(job.status) not in TRANSITIONS[Move.REDO].sources:
         raise ControlRefusedError(state=State(job.status), asked="tried again")
-    surroundings = surroundings_of(environment=job.environment_id, tenant_id=job.tenant_id)
+    around = surroundings_of(environments=[job.environment_id], tenant_id=job.tenant_id)
+    if job.environment_id not in around.regions:
+        raise UnknownEnvironmentError(job.environment_id)
     asked = Submission(
         tenant_id=job.tenant_id,
         job_type=job_type,
@@ -131,7 +127,8 @@ def resubmit(*, job_id: UUID, by: str, job_type: JobType, points: DecisionPoints
         environment=job.environment_id,
         trigger=job.trigger,
     )
-    ruling = rule(asked, region=surroundings.region, points=points)
+    question = question_of(asked, region=around.regions[job.environment_id])
+    ruling = Rulings(points=points).rule(question, job_type=job_type)
     decisions = decision_rows(ruling.answers, job_id=job_id, tenant_id=job.tenant_id)
     with connection.cursor() as cursor:
         if ruling.refusal is None:
@@ -142,8 +139,8 @@ def resubmit(*, job_id: UUID, by: str, job_type: JobType, points: DecisionPoints
                 "source": job.status,
                 "allowance": policy.max_attempts,
                 "obligations": ruling.obligations,
-                "start_by": after(instant=surroundings.now, seconds=job.start_by_s),
-                "deadline_at": after(instant=surroundings.now, seconds=job.deadline_s),
+                "start_by": after(instant=around.now, seconds=job.start_by_s),
+                "deadline_at": after(instant=around.now, seconds=job.deadline_s),
                 "event_id": str(uuid7()),
                 "event_type": events.RESUBMITTED,
                 "event_subject": str(job_id),

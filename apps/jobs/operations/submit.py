@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 from django.db import connection
 
-from apps.core.authzen import Answer, DecisionPoint, Question
+from apps.core.authzen import Question
 from apps.core.clock import after
 from apps.core.digests import digest_of
 from apps.core.ids import uuid7
@@ -24,9 +24,21 @@ from apps.governance.queries import contract_digest
 from apps.jobs import events
 from apps.jobs.lifecycle import Priority, State
 from apps.jobs.operations.decisions import decision_rows
+from apps.jobs.operations.ruling import DecisionPoints, Refusal, Ruling, Rulings
 from apps.jobs.operations.wake import wake_scheduler
 from apps.jobs.retry import Retry
 from apps.jobs.types import JobType
+
+__all__ = [
+    "DecisionPoints",
+    "Refusal",
+    "Submission",
+    "Submitted",
+    "UnknownEnvironmentError",
+    "UnknownTenantError",
+    "submit",
+    "submit_all",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,31 +62,12 @@ class Submission:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """Why a job was refused, in the caller's words. `retry_after_s` is set for a limit that clears by itself."""
-
-    code: str
-    reason: str
-    decision_id: UUID | None
-    point: str
-    retry_after_s: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Submitted:
     """The job that was written; `refusal` says why when it may not run."""
 
     job_id: UUID
     status: State
     refusal: Refusal | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecisionPoints:
-    """Whom a submission asks."""
-
-    governance: DecisionPoint
-    subscription: DecisionPoint
 
 
 class UnknownEnvironmentError(LookupError):
@@ -85,21 +78,24 @@ class UnknownTenantError(LookupError):
     """There is no such tenant: a token for all of them may name any."""
 
 
+# The broker's breaker is read here, in the one look around that a submission needs anyway: a row of PostgreSQL's, so
+# that nobody touches the broker on the request path.
+SURROUNDINGS = """
+SELECT clock_timestamp(), EXISTS (SELECT 1 FROM breakers WHERE name = 'broker' AND opened_at IS NOT NULL),
+       e.name, e.region
+  FROM tenants t LEFT JOIN environments e
+    ON e.name = ANY (%s) AND (e.allowed_tenants IS NULL OR t.tenant_id = ANY (e.allowed_tenants))
+ WHERE t.tenant_id = %s
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """Where a job would run, and the database's time."""
+    """What is there: `regions` by environment, of those that are there for the tenant."""
 
-    region: str
     now: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ruling:
-    """What the decision points and the tenant's limits said."""
-
-    answers: dict[str, Answer]
-    refusal: Refusal | None
-    obligations: dict[str, Any] = field(default_factory=dict)
+    broker_away: bool
+    regions: Mapping[str, str]
 
 
 def submit(submission: Submission, *, points: DecisionPoints) -> Submitted:
@@ -108,54 +104,64 @@ def submit(submission: Submission, *, points: DecisionPoints) -> Submitted:
     The refused job is kept, `rejected`, with its evidence. Raises `UnknownTenantError` and `UnknownEnvironmentError`
     before anything is written and lets `DecisionPointAwayError` through, with no row left behind.
     """
-    surroundings = surroundings_of(environment=submission.environment, tenant_id=submission.tenant_id)
-    ruling = rule(submission, region=surroundings.region, points=points)
-    job_id = uuid7()
-    if ruling.refusal is not None:
-        status = State.REJECTED
-    elif submission.run_at is not None and submission.run_at > surroundings.now:
-        status = State.SCHEDULED
-    else:
-        status = State.QUEUED
-    _write(submission, job_id=job_id, status=status, surroundings=surroundings, ruling=ruling)
-    if status is State.QUEUED:
+    (made,) = submit_all([submission], points=points)
+    if isinstance(made, UnknownEnvironmentError):
+        raise made
+    return made
+
+
+def submit_all(
+    submissions: Sequence[Submission], *, points: DecisionPoints
+) -> list[Submitted | UnknownEnvironmentError]:
+    """Admit or refuse each of one tenant's submissions and write all in one statement; return what came of each.
+
+    As `submit`, but an environment that is not there is told in its submission's place, and the others are written.
+    """
+    tenant_id = submissions[0].tenant_id
+    around = surroundings_of(environments={each.environment for each in submissions}, tenant_id=tenant_id)
+    rulings = Rulings(points=points)
+    pinned: dict[str | None, str | None] = {}
+    results: list[Submitted | UnknownEnvironmentError] = []
+    rows: list[dict[str, Any]] = []
+    decisions: list[dict[str, Any]] = []
+    for each in submissions:
+        if each.environment not in around.regions:
+            results.append(UnknownEnvironmentError(each.environment))
+            continue
+        question = question_of(each, region=around.regions[each.environment])
+        ruling = rulings.rule(question, job_type=each.job_type)
+        status = _first_status(each, ruling=ruling, around=around)
+        rulings.count(status)
+        if each.contract not in pinned:
+            pinned[each.contract] = contract_digest(reference=each.contract, tenant_id=tenant_id)
+        made = Submitted(job_id=uuid7(), status=status, refusal=ruling.refusal)
+        rows.append(_row(each, made=made, around=around, ruling=ruling, pinned=pinned[each.contract]))
+        decisions += decision_rows(ruling.answers, job_id=made.job_id, tenant_id=each.tenant_id)
+        results.append(made)
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.execute(WRITE, {"jobs": orjson.dumps(rows).decode(), "decisions": orjson.dumps(decisions).decode()})
+    if any(isinstance(made, Submitted) and made.status is State.QUEUED for made in results):
         wake_scheduler()
-    return Submitted(job_id=job_id, status=status, refusal=ruling.refusal)
+    return results
 
 
-def surroundings_of(*, environment: str, tenant_id: str) -> Surroundings:
-    """Return the environment's region and the database's time; raise for a tenant or environment that is not there."""
+def surroundings_of(*, environments: Collection[str], tenant_id: str) -> Surroundings:
+    """Return what is there for the tenant, and the database's time; raise for a tenant that is not there."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT clock_timestamp(), e.region FROM tenants t LEFT JOIN environments e ON e.name = %s"
-            " AND (e.allowed_tenants IS NULL OR t.tenant_id = ANY (e.allowed_tenants)) WHERE t.tenant_id = %s",
-            [environment, tenant_id],
-        )
-        row = cursor.fetchone()
-    if row is None:
+        cursor.execute(SURROUNDINGS, [list(environments), tenant_id])
+        rows = cursor.fetchall()
+    if not rows:
         raise UnknownTenantError(tenant_id)
-    now, region = row
-    if region is None:
-        raise UnknownEnvironmentError(environment)
-    return Surroundings(region=region, now=now)
+    now, broker_away, _, _ = rows[0]
+    return Surroundings(
+        now=now, broker_away=broker_away, regions={name: region for _, _, name, region in rows if name is not None}
+    )
 
 
-def rule(submission: Submission, *, region: str, points: DecisionPoints) -> Ruling:
-    """Ask Governance, then Subscription, then count against the limits: the first no is the reason."""
-    if submission.job_type.contract == "required" and submission.contract is None:
-        # The type's own word, kept as a decision like any other: there is nothing to ask Governance about.
-        reason = (
-            f"'{submission.job_type.name}' runs only under a contract: name one as 'contract', like 'kpi.revenue@3'"
-        )
-        missing = Answer(
-            allowed=False,
-            decision_id=uuid7(),
-            policy_revision="job-type",
-            reason_code="contract_required",
-            reason=reason,
-        )
-        return Ruling(answers={"governance": missing}, refusal=_refusal(missing, point="governance"))
-    question = Question(
+def question_of(submission: Submission, *, region: str) -> Question:
+    """Return what the decision points are asked."""
+    return Question(
         subject=submission.submitted_by,
         action="operations.submit",
         job_type=submission.job_type.name,
@@ -165,51 +171,15 @@ def rule(submission: Submission, *, region: str, points: DecisionPoints) -> Ruli
         region=region,
         priority=submission.priority.word,
     )
-    answers: dict[str, Answer] = {}
-    for name, point in (("governance", points.governance), ("subscription", points.subscription)):
-        answer = answers[name] = point.evaluate(question)
-        if not answer.allowed:
-            return Ruling(answers=answers, refusal=_refusal(answer, point=name))
-    obligations = {**answers["subscription"].obligations, **answers["governance"].obligations}
-    refusal = _over_limit(tenant_id=submission.tenant_id, answer=answers["subscription"])
-    return Ruling(answers=answers, refusal=refusal, obligations=obligations)
 
 
-def _refusal(answer: Answer, *, point: str) -> Refusal:
-    return Refusal(code=answer.reason_code, reason=answer.reason, decision_id=answer.decision_id, point=point)
-
-
-def _over_limit(*, tenant_id: str, answer: Answer) -> Refusal | None:
-    """Return why the tenant may not add another job now, or None. Counting stops at the limit."""
-    backlog_cap, per_day = answer.limits.get("backlog_cap"), answer.limits.get("jobs_per_day")
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE tenant_id = %(tenant)s AND status = 'queued'"
-            " LIMIT %(cap)s) AS waiting), CASE WHEN %(per_day)s::int IS NOT NULL THEN (SELECT count(*) FROM (SELECT 1"
-            " FROM jobs WHERE tenant_id = %(tenant)s AND submitted_at >= date_trunc('day', clock_timestamp())"
-            " AND status <> 'rejected' LIMIT %(per_day)s) AS today) END,"
-            " ceil(extract(epoch FROM date_trunc('day', clock_timestamp()) + interval '1 day'"
-            " - clock_timestamp()))::int",
-            {"tenant": tenant_id, "cap": backlog_cap, "per_day": per_day},
-        )
-        waiting, today, day_left_s = cursor.fetchone() or (0, None, 0)
-    if backlog_cap is not None and waiting >= backlog_cap:
-        reason = f"{waiting} jobs are waiting, and the plan's backlog cap is {backlog_cap}"
-        return _limit_reached(answer, code="backlog_full", reason=reason, retry_after_s=30)
-    if per_day is not None and today >= per_day:
-        reason = f"{today} jobs were submitted today, and the plan allows {per_day} a day (UTC)"
-        return _limit_reached(answer, code="jobs_per_day", reason=reason, retry_after_s=day_left_s)
-    return None
-
-
-def _limit_reached(answer: Answer, *, code: str, reason: str, retry_after_s: int) -> Refusal:
-    return Refusal(
-        code=code,
-        reason=reason,
-        decision_id=answer.decision_id,
-        point="subscription",
-        retry_after_s=retry_after_s,
-    )
+def _first_status(submission: Submission, *, ruling: Ruling, around: Surroundings) -> State:
+    """Return where the job begins: refused, due later, due while the broker is away, or eligible."""
+    if ruling.refusal is not None:
+        return State.REJECTED
+    if submission.run_at is not None and submission.run_at > around.now:
+        return State.SCHEDULED
+    return State.DEFERRED if around.broker_away else State.QUEUED
 
 
 WRITE = f"""
@@ -249,13 +219,13 @@ WITH asked AS (
 """
 
 
-def _write(submission: Submission, *, job_id: UUID, status: State, surroundings: Surroundings, ruling: Ruling) -> None:
-    """Insert the job, its decisions, its event and its evidence in one statement."""
-    refusal = ruling.refusal
-    params_digest = digest_of(submission.params)
-    pinned = contract_digest(reference=submission.contract, tenant_id=submission.tenant_id)
-    row = {
-        "job_id": str(job_id),
+def _row(
+    submission: Submission, *, made: Submitted, around: Surroundings, ruling: Ruling, pinned: str | None
+) -> dict[str, Any]:
+    """Return the job as a row of `WRITE`: with its event and its evidence. `pinned` is its contract's digest."""
+    refusal, status = ruling.refusal, made.status
+    row: dict[str, Any] = {
+        "job_id": str(made.job_id),
         "tenant_id": submission.tenant_id,
         "type": submission.job_type.name,
         "status": status,
@@ -263,11 +233,11 @@ def _write(submission: Submission, *, job_id: UUID, status: State, surroundings:
         "reason_code": refusal.code if refusal else None,
         "priority": int(submission.priority),
         "environment_id": submission.environment,
-        "region": surroundings.region,
+        "region": around.regions[submission.environment],
         "contract": submission.contract,
         "contract_digest": pinned,
         "params": submission.params,
-        "params_digest": params_digest,
+        "params_digest": digest_of(submission.params),
         "trigger": submission.trigger,
         "submitted_by": submission.submitted_by,
         "concurrency_key": submission.concurrency_key,
@@ -277,30 +247,26 @@ def _write(submission: Submission, *, job_id: UUID, status: State, surroundings:
         "heartbeat_s": submission.job_type.heartbeat_s,
         "cancel_grace_s": submission.job_type.cancel_grace_s,
         "start_by_s": submission.start_by_s,
-        "start_by": after(instant=surroundings.now, seconds=submission.start_by_s),
+        "start_by": after(instant=around.now, seconds=submission.start_by_s),
         "deadline_s": submission.deadline_s,
-        "deadline_at": after(instant=surroundings.now, seconds=submission.deadline_s),
+        "deadline_at": after(instant=around.now, seconds=submission.deadline_s),
         "obligations": ruling.obligations,
         "run_at": submission.run_at,
-        "submitted_at": surroundings.now,
+        "submitted_at": around.now,
         "fence": 0,
         "error": {"code": refusal.code, "message": refusal.reason, "class": "Refused"} if refusal else None,
         "event_id": str(uuid7()),
         "event_type": events.REJECTED if refusal else events.SUBMITTED,
-        "event_subject": str(job_id),
+        "event_subject": str(made.job_id),
         "event_data": events.payload(
-            job_id=job_id,
+            job_id=made.job_id,
             job_type=submission.job_type.name,
             status=status,
             attempt=0,
             reason_code=refusal.code if refusal else None,
         ),
     }
-    proof = _evidence(row, ruling=ruling)
-    row |= evidence_log.row(proof, subject_id=str(job_id))
-    decisions = decision_rows(ruling.answers, job_id=job_id, tenant_id=submission.tenant_id)
-    with connection.cursor() as cursor:
-        cursor.execute(WRITE, {"jobs": orjson.dumps([row]).decode(), "decisions": orjson.dumps(decisions).decode()})
+    return row | evidence_log.row(_evidence(row, ruling=ruling), subject_id=row["job_id"])
 
 
 def _evidence(row: Mapping[str, Any], *, ruling: Ruling) -> Statement:

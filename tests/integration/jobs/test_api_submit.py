@@ -99,10 +99,6 @@ class TestSubmitting:
     def test_the_callers_request_id_comes_back(self, acme: Module, offered: str) -> None:
         assert acme.post({"type": "ops.noop"}, **{"X-Request-Id": offered})["X-Request-Id"] == offered
 
-    def test_an_idempotency_key_is_never_silently_forgotten(self, acme: Module, look: Look) -> None:
-        refused(acme.post({"type": "ops.noop"}, **{"Idempotency-Key": "k"}), 400, "idempotency_not_served")
-        assert nothing_written(look)
-
 
 DEEP = b'{"type": "ops.noop", "params": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}"
 

@@ -25,14 +25,16 @@ from apps.tenancy.context import (
     in_tenant,
     operator_reading,
 )
+from apps.tenancy.models import IdempotencyKey
 from opsplatform import roles
 from opsplatform.settings.environment import DatabaseRole
 from tests.integration.conftest import Change, Control, Look
+from tests.support.api import Module
 from tests.support.work import admitted, claimed, finish, only, worker
 
 InRole = Callable[[DatabaseRole], AbstractContextManager[None]]
 
-OWNED: list[type[models.Model]] = [Job, Attempt, Decision, LogChunk, Event, Record]
+OWNED: list[type[models.Model]] = [Job, Attempt, Decision, LogChunk, Event, Record, IdempotencyKey]
 TABLES = [model._meta.db_table for model in OWNED]
 tables = pytest.mark.parametrize("table", TABLES)
 
@@ -40,6 +42,8 @@ tables = pytest.mark.parametrize("table", TABLES)
 @pytest.fixture
 def work_of_two_tenants(db: None, control: Control) -> None:
     """Leave rows of acme and globex in every tenant-owned table."""
+    for tenant in ("acme", "globex"):
+        Module(tenant).post({"type": "ops.noop"}, **{"Idempotency-Key": "the-same"})
     ids = [admitted(tenant="acme"), admitted(tenant="globex")]
     with control():
         mine = worker()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
+from django.db import transaction
+from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.request import Request
@@ -14,15 +16,19 @@ from rest_framework.views import APIView
 
 from apps.core import metrics, problems
 from apps.jobs import points
-from apps.jobs.api import IN_TENANT, deciding, found, refused, rendered
+from apps.jobs.api.intake import deciding, refused
+from apps.jobs.api.reading import IN_TENANT, found, render
 from apps.jobs.fields import CancelFields, JobFields, NothingFields, PriorityFields
 from apps.jobs.lifecycle import Priority, State
 from apps.jobs.models import Job
 from apps.jobs.operations import control
 from apps.jobs.operations.submit import Submitted
 from apps.jobs.types import REGISTRY, UnknownJobTypeError
+from apps.tenancy import idempotency
 from apps.tenancy.authentication import principal_of
-from apps.tenancy.context import in_tenant
+from apps.tenancy.idempotency import answer_once
+
+PARAMETERS = [IN_TENANT, idempotency.PARAMETER]
 
 
 class Cancel(APIView):
@@ -32,7 +38,7 @@ class Cancel(APIView):
 
     @extend_schema(
         operation_id="jobs_cancel",
-        parameters=[IN_TENANT],
+        parameters=PARAMETERS,
         request=CancelFields,
         responses={202: JobFields},
         tags=["jobs"],
@@ -40,14 +46,15 @@ class Cancel(APIView):
         "`cancel_requested_at`, until it stops, is killed (after its type's grace) or finishes. 409 `not_cancellable` "
         "for a job that is over.",
     )
-    def post(self, request: Request, job_id: str) -> Response:
+    def post(self, request: Request, job_id: str) -> HttpResponse:
         """Cancel a job."""
         by = principal_of(request).subject
 
-        def act(job: Job) -> None:
+        def act(job: Job) -> problems.Problem | None:
             fields = CancelFields(data=request.data)
             fields.is_valid(raise_exception=True)
             control.cancel(job_id=job.job_id, by=by, why=fields.validated_data["reason"])
+            return None
 
         return _controlled(request, job_id, act=act, code="not_cancellable")
 
@@ -59,7 +66,7 @@ class Retry(APIView):
 
     @extend_schema(
         operation_id="jobs_retry",
-        parameters=[IN_TENANT],
+        parameters=PARAMETERS,
         request=NothingFields,
         responses={202: JobFields},
         tags=["jobs"],
@@ -67,12 +74,11 @@ class Retry(APIView):
         "attempts as at first. Decided anew: a refusal is 403 (over a limit: 429), and the job stays as it was. 409 "
         "`not_retryable` for any other state.",
     )
-    def post(self, request: Request, job_id: str) -> Response:
+    def post(self, request: Request, job_id: str) -> HttpResponse:
         """Run a job once more."""
         by = principal_of(request).subject
-        refusals: list[tuple[UUID, Any]] = []
 
-        def act(job: Job) -> None:
+        def act(job: Job) -> problems.Problem | None:
             NothingFields(data=request.data).is_valid(raise_exception=True)
             try:
                 job_type = REGISTRY.get(job.type)
@@ -81,16 +87,15 @@ class Retry(APIView):
             with deciding():
                 refusal = control.resubmit(job_id=job.job_id, by=by, job_type=job_type, points=points.in_force())
             if refusal is not None:
-                refusals.append((job.job_id, refusal))
+                kept = Submitted(job_id=job.job_id, status=State(job.status), refusal=refusal)
+                return refused(kept, refusal=refusal)
+            transaction.on_commit(
+                lambda: metrics.job_entered(tenant_id=job.tenant_id, job_type=job.type, status=State.QUEUED),
+                robust=True,
+            )
+            return None
 
-        answer = _controlled(request, job_id, act=act, code="not_retryable")
-        for refused_id, refusal in refusals:  # raised only now: what was decided is committed
-            kept = State(answer.data["status"])
-            raise refused(Submitted(job_id=refused_id, status=kept, refusal=refusal), refusal=refusal)
-        metrics.job_entered(
-            tenant_id=answer.data["tenant_id"], job_type=answer.data["type"], status=answer.data["status"]
-        )
-        return answer
+        return _controlled(request, job_id, act=act, code="not_retryable")
 
 
 class Reprioritize(APIView):
@@ -100,37 +105,45 @@ class Reprioritize(APIView):
 
     @extend_schema(
         operation_id="jobs_reprioritize",
-        parameters=[IN_TENANT],
+        parameters=PARAMETERS,
         request=PriorityFields,
         responses={202: JobFields},
         tags=["jobs"],
         description="Give a waiting job another priority among its tenant's. 409 `not_waiting` for any other.",
     )
-    def post(self, request: Request, job_id: str) -> Response:
+    def post(self, request: Request, job_id: str) -> HttpResponse:
         """Serve a waiting job earlier or later."""
         by = principal_of(request).subject
 
-        def act(job: Job) -> None:
+        def act(job: Job) -> problems.Problem | None:
             fields = PriorityFields(data=request.data)
             fields.is_valid(raise_exception=True)
             priority = Priority[fields.validated_data["priority"].upper()]
             control.reprioritize(job_id=job.job_id, priority=priority, by=by)
+            return None
 
         return _controlled(request, job_id, act=act, code="not_waiting")
 
 
-def _controlled(request: Request, job_id: str, *, act: Callable[[Job], None], code: str) -> Response:
+def _controlled(
+    request: Request, job_id: str, *, act: Callable[[Job], problems.Problem | None], code: str
+) -> HttpResponse:
     """Find the job, do `act` to it in its own tenant's context, and answer with it; a refusal by its state is 409.
 
-    `act` reads the body too: what is wrong with it is told only to those for whom the job exists.
+    `act` reads the body too: what is wrong with it is told only to those for whom the job exists. A problem that it
+    returns is the answer, although what was decided is kept.
     """
     with found(request, job_id) as job:
         tenant_id, wanted = job.tenant_id, job.job_id
-    with in_tenant(tenant_id):
-        job = Job.objects.get(job_id=wanted)
-        try:
-            act(job)
-        except control.ControlRefusedError as error:
-            raise problems.Conflict(f"{error}.".capitalize(), code=code, job_status=error.state.value) from error
-        body = rendered([Job.objects.get(job_id=wanted)])[0]
+    return answer_once(request, tenant_id=tenant_id, act=lambda: _act(wanted, act=act, code=code))
+
+
+def _act(job_id: UUID, *, act: Callable[[Job], problems.Problem | None], code: str) -> Response | problems.Problem:
+    try:
+        refusal = act(Job.objects.get(job_id=job_id))
+    except control.ControlRefusedError as error:
+        raise problems.Conflict(f"{error}.".capitalize(), code=code, job_status=error.state.value) from error
+    if refusal is not None:
+        return refusal
+    (body,) = render([Job.objects.get(job_id=job_id)])
     return Response(body, status=status.HTTP_202_ACCEPTED)

@@ -1,0 +1,1 @@
+"""Jobs over HTTP, by subject: parse, call one operation or query, render."""
