@@ -19,7 +19,7 @@ MOST = 10_000
 STRETCH = 5_000
 MOST_PROCESSES = 50
 
-LIVE = ("scheduled", "queued", "retrying", "dispatched", "running")
+LIVE = ("scheduled", "queued", "deferred", "retrying", "dispatched", "running")
 # Each status here has a partial index that holds nothing but jobs in it.
 COUNTS = " UNION ALL ".join(
     f"SELECT '{status}', count(*) FROM (SELECT 1 FROM jobs WHERE status = '{status}' LIMIT %(most)s) AS f"

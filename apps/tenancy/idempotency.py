@@ -63,8 +63,10 @@ SELECT digest, status, headers, body FROM idempotency_keys
  WHERE tenant_id = %(tenant)s AND subject = %(subject)s AND route = %(route)s AND key = %(key)s
 """
 PURGE = """
-DELETE FROM idempotency_keys WHERE key_id IN (
-    SELECT key_id FROM idempotency_keys WHERE expires_at <= clock_timestamp() LIMIT %s FOR UPDATE SKIP LOCKED)
+WITH over AS MATERIALIZED (
+    SELECT key_id FROM idempotency_keys WHERE expires_at <= clock_timestamp() LIMIT %s FOR UPDATE SKIP LOCKED
+)
+DELETE FROM idempotency_keys USING over WHERE idempotency_keys.key_id = over.key_id
 """
 
 Answer = Response | problems.Problem

@@ -16,12 +16,14 @@ CLOSE = """
 UPDATE breakers SET opened_at = NULL, reason = '', changed_at = clock_timestamp()
  WHERE name = 'broker' AND opened_at IS NOT NULL
 """
-# One instant for all of a chunk: among equals the id then decides, which grows with submission.
+# One instant for all of a chunk: among equals the id then decides, which grows with submission. Materialized: as a
+# plain sub-select a join may ask for it again a row, and its limit would hold nothing.
 RELEASE = """
-UPDATE jobs SET status = 'queued', queued_at = statement_timestamp()
- WHERE status = 'deferred' AND job_id IN (
-        SELECT job_id FROM jobs WHERE status = 'deferred' ORDER BY priority, submitted_at, job_id LIMIT %s
-           FOR UPDATE SKIP LOCKED)
+WITH next AS MATERIALIZED (
+    SELECT job_id FROM jobs WHERE status = 'deferred' ORDER BY priority, submitted_at, job_id LIMIT %s
+       FOR UPDATE SKIP LOCKED
+)
+UPDATE jobs SET status = 'queued', queued_at = statement_timestamp() FROM next WHERE jobs.job_id = next.job_id
 """
 
 

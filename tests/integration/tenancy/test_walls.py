@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import Error, connection, models, transaction
@@ -29,7 +30,7 @@ from apps.tenancy.models import IdempotencyKey
 from opsplatform import roles
 from opsplatform.settings.environment import DatabaseRole
 from tests.integration.conftest import Change, Control, Look
-from tests.support.api import Module
+from tests.support.api import Module, said
 from tests.support.work import admitted, claimed, finish, only, worker
 
 InRole = Callable[[DatabaseRole], AbstractContextManager[None]]
@@ -42,9 +43,8 @@ tables = pytest.mark.parametrize("table", TABLES)
 @pytest.fixture
 def work_of_two_tenants(db: None, control: Control) -> None:
     """Leave rows of acme and globex in every tenant-owned table."""
-    for tenant in ("acme", "globex"):
-        Module(tenant).post({"type": "ops.noop"}, **{"Idempotency-Key": "the-same"})
-    ids = [admitted(tenant="acme"), admitted(tenant="globex")]
+    key = {"Idempotency-Key": "the-same"}
+    ids = [UUID(said(Module(tenant).post({"type": "ops.noop"}, **key), 202)["job_id"]) for tenant in ("acme", "globex")]
     with control():
         mine = worker()
         for job_id in ids:
