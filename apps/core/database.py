@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Self
 
-from django.db import models
+import psycopg
+from django.db import connection, models
 
 
 class ClockTimestamp(models.Func):
@@ -13,6 +14,25 @@ class ClockTimestamp(models.Func):
 
     template = "clock_timestamp()"
     output_field = models.DateTimeField()
+
+
+class PreparingCursor(psycopg.Cursor[tuple[Any, ...]]):
+    """A cursor of Django's own connection and transaction whose statements PostgreSQL parses and plans once a session.
+
+    Django binds values on the client and so has every statement planned anew: for the plane's long ones that cost more
+    than running them. Raises `django.db.Error` as Django's cursors do. For constant statements only.
+    """
+
+    def execute(self, query: Any, params: Any = None, **_: Any) -> Self:
+        """Run a constant statement, prepared the first time."""
+        with connection.wrap_database_errors:
+            return super().execute(query, params, prepare=True)
+
+
+def preparing() -> PreparingCursor:
+    """Return a cursor, to be used in a `with`, for a constant statement that is run again and again."""
+    with connection.cursor():  # connects, or finds out that the connection is dead, as for any other cursor
+        return PreparingCursor(connection.connection)
 
 
 def loaded(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import connection
+from apps.core.database import preparing
 
 # An insert for a WITH chain: whoever changes something appends this, so that the event is written by the very statement
 # that made it true. `{source}` has event_id, tenant_id, event_type, event_subject and event_data; rows without an
@@ -33,14 +33,14 @@ def number_committed(*, limit: int) -> int:
     still held: a reader by cursor misses nothing. One numberer at a time (the relay's lock); of two, the second finds
     what the first numbered as it is, or fails on the unique constraint and tries again. A given number never changes.
     """
-    with connection.cursor() as cursor:
+    with preparing() as cursor:
         cursor.execute(NUMBER, {"limit": limit})
         return int(cursor.rowcount)
 
 
 def advance(*, consumer: str, position: int) -> None:
     """Note that `consumer` was delivered everything up to `position`; it never goes back."""
-    with connection.cursor() as cursor:
+    with preparing() as cursor:
         cursor.execute(
             "INSERT INTO event_consumers (name, position, moved_at) VALUES (%s, %s, clock_timestamp())"
             " ON CONFLICT (name) DO UPDATE SET position = greatest(event_consumers.position, excluded.position),"

@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from django.db import connection
-
 from apps.core.authzen import Answer, Question
-from apps.core.database import loaded
+from apps.core.database import loaded, preparing
 from apps.core.digests import digest_of
 from apps.core.ids import uuid7
 
@@ -98,7 +96,7 @@ class Catalogue:
     def evaluate(self, question: Question) -> Answer:
         """Answer `question` from the catalogue."""
         name, version = parse_reference(question.contract)
-        with connection.cursor() as cursor:
+        with preparing() as cursor:
             cursor.execute(FACTS, {"tenant": question.tenant_id, "name": name, "version": version})
             state, contract_row, policy_rows = cursor.fetchone() or (None, None, [])
         contract = ContractFacts(*loaded(contract_row)) if contract_row else None

@@ -8,11 +8,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import connection
-
-from apps.core.database import loaded
+from apps.core.database import loaded, preparing
 from apps.jobs.lifecycle import OUTCOMES, Priority
-from apps.jobs.models import Attempt, Breaker, Decision, Environment, Job
+from apps.jobs.models import Attempt, Breaker, Decision, Job
 from apps.jobs.scheduling import NOTHING_BARRED, Barred, Holding, Pool, Waiting
 
 HOLDING = "SELECT environment_id, tenant_id, type, concurrency_key FROM jobs WHERE status IN ('dispatched', 'running')"
@@ -52,14 +50,14 @@ SELECT q.job_id, tenant.tenant_id, q.type, q.concurrency_key
 
 def holding() -> list[Holding]:
     """Return every held slot, in whatever environment; for the scheduler."""
-    with connection.cursor() as cursor:
+    with preparing() as cursor:
         cursor.execute(HOLDING)
         return [Holding(*row) for row in cursor.fetchall()]
 
 
 def pools() -> list[Pool]:
     """Return the environments that take work now, each with how many jobs it may hold; for the scheduler."""
-    with connection.cursor() as cursor:
+    with preparing() as cursor:
         cursor.execute(POOLS)
         return [Pool(name=name, capacity=int(capacity), reserved_slots=reserved) for name, capacity, reserved in cursor]
 
@@ -78,14 +76,19 @@ def next_waiting(*, environment: str, per_tenant: int, past: Barred = NOTHING_BA
         "key_tenants": [tenant_id for tenant_id, _ in past.tenant_keys],
         "tenant_keys": [key for _, key in past.tenant_keys],
     }
-    with connection.cursor() as cursor:
+    with preparing() as cursor:
         cursor.execute(NEXT_WAITING, values)
         return [Waiting(*row) for row in cursor.fetchall()]
 
 
 def queue_of(environment: str) -> str:
     """Return the Celery queue of an environment."""
-    return Environment.objects.values_list("queue", flat=True).get(name=environment)
+    with preparing() as cursor:
+        cursor.execute("SELECT queue FROM environments WHERE name = %s", [environment])
+        row = cursor.fetchone()
+    if row is None:
+        raise LookupError(f"there is no environment {environment}")
+    return str(row[0])
 
 
 def attempts_of(job_id: UUID) -> Sequence[Attempt]:
@@ -157,7 +160,7 @@ SELECT c.fence, c.first_line + l.place - 1, l.value
 
 def log_lines(*, job_id: UUID, after: tuple[int, int], limit: int) -> list[LogLine]:
     """Return the lines of a job's log after position (fence, line), oldest first, in the current tenant context."""
-    with connection.cursor() as cursor:
+    with preparing() as cursor:
         cursor.execute(LINES, {"job": job_id, "fence": after[0], "line": after[1], "limit": limit})
         return [LogLine(fence, int(line), *loaded(value)) for fence, line, value in cursor.fetchall()]
 

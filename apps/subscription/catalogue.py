@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from django.db import connection
-
 from apps.core.authzen import Answer, Question
+from apps.core.database import preparing
 from apps.core.digests import digest_of
 from apps.core.ids import uuid7
 
@@ -71,7 +70,7 @@ class Catalogue:
 
     def evaluate(self, question: Question) -> Answer:
         """Answer `question` from the catalogue."""
-        with connection.cursor() as cursor:
+        with preparing() as cursor:
             cursor.execute(FACTS, [question.tenant_id])
             row = cursor.fetchone()
         plan = PlanFacts(*row) if row else None

@@ -16,6 +16,8 @@ from typing import TypeVar
 from django.conf import settings
 from django.db import connection, models, transaction
 
+from apps.core.database import preparing
+
 
 class NoTenantContextError(RuntimeError):
     """A tenant-owned model was asked outside a tenant context."""
@@ -54,7 +56,7 @@ def in_tenant(tenant_id: str) -> Iterator[None]:
     token = _enter(tenant_id)
     try:
         with transaction.atomic():
-            with connection.cursor() as cursor:
+            with preparing() as cursor:
                 cursor.execute("SELECT set_config('ops.tenant', %s, true)", [tenant_id])
             yield
     finally:

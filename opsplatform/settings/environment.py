@@ -154,7 +154,8 @@ def database_parameters(*, url: str, role: DatabaseRole) -> dict[str, Any]:
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         "DISABLE_SERVER_SIDE_CURSORS": True,
-        "OPTIONS": {"connect_timeout": 2, **HALF_OPEN, **query, "options": " ".join(settings)},
+        # Any number lets `apps.core.database.preparing` prepare; Django's own cursors bind on the client and never do.
+        "OPTIONS": {"connect_timeout": 2, "prepare_threshold": 5, **HALF_OPEN, **query, "options": " ".join(settings)},
     }
 
 

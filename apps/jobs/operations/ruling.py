@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-
 from apps.core.authzen import Answer, DecisionPoint, Question
+from apps.core.database import preparing
 from apps.core.ids import uuid7
 from apps.jobs.lifecycle import State
 from apps.jobs.types import JobType
@@ -98,7 +97,7 @@ class Rulings:
         found = self._counted.get((backlog_cap, per_day))
         if found is None:
             # Jobs of this transaction are written when all are ruled on: what is counted here never holds them.
-            with connection.cursor() as cursor:
+            with preparing() as cursor:
                 cursor.execute(COUNT, {"tenant": tenant_id, "cap": backlog_cap, "per_day": per_day})
                 found = self._counted[backlog_cap, per_day] = cursor.fetchone() or (0, None, 0)
         waiting, today, day_left_s = found[0] + self._waiting, (found[1] or 0) + self._today, found[2]

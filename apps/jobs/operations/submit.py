@@ -10,10 +10,10 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from django.db import connection
 
 from apps.core.authzen import Question
 from apps.core.clock import after
+from apps.core.database import preparing
 from apps.core.digests import digest_of
 from apps.core.ids import uuid7
 from apps.events import operations as event_log
@@ -139,7 +139,7 @@ def submit_all(
         decisions += decision_rows(ruling.answers, job_id=made.job_id, tenant_id=each.tenant_id)
         results.append(made)
     if rows:
-        with connection.cursor() as cursor:
+        with preparing() as cursor:
             cursor.execute(WRITE, {"jobs": orjson.dumps(rows).decode(), "decisions": orjson.dumps(decisions).decode()})
     if any(isinstance(made, Submitted) and made.status is State.QUEUED for made in results):
         wake_scheduler()
@@ -148,7 +148,7 @@ def submit_all(
 
 def surroundings_of(*, environments: Collection[str], tenant_id: str) -> Surroundings:
     """Return what is there for the tenant, and the database's time; raise for a tenant that is not there."""
-    with connection.cursor() as cursor:
+    with preparing() as cursor:
         cursor.execute(SURROUNDINGS, [list(environments), tenant_id])
         rows = cursor.fetchall()
     if not rows:
