@@ -145,7 +145,7 @@ SELECT j.job_id, j.outcome, j.fence, c.fence, c.first_line
 
 def marks_of(job_ids: Collection[UUID]) -> dict[UUID, Mark]:
     """Return how far each of the jobs is, in the current context."""
-    with connection.cursor() as cursor:
+    with preparing() as cursor:
         cursor.execute(MARKS, {"jobs": list(job_ids)})
         return {job_id: Mark(*rest) for job_id, *rest in cursor.fetchall()}
 

@@ -11,11 +11,14 @@ import kombu
 import pytest
 from celery import Celery
 from celery.fixups.django import DjangoWorkerFixup
+from celery.worker.consumer import Consumer
 from django.db import connection
+from kombu.asynchronous import Hub
 from kombu.transport.redis import Channel
 from redis.exceptions import ConnectionError as BrokerGoneError
 
 from opsplatform import embedded
+from opsplatform.os_processes import wait_until
 from workers import celery_patches
 
 # What upstream looked like when it was repaired: module, class, function and the SHA-256 of its source.
@@ -55,6 +58,18 @@ LOOKED_AT = [
         "Message",
         "__init__",
         "c90d08ccfa2e3e9a78cf7dfd79bca6e64060bb7a1bbc146f21a974f50367084c",
+    ),
+    (
+        "celery.worker.consumer.consumer",
+        "Consumer",
+        "on_send_event_buffered",
+        "0429cadc8bf9dc54afe6a47a9e277e9afb01a133c54ee54343608a968ccbcc16",
+    ),
+    (
+        "celery.worker.consumer.consumer",
+        "Consumer",
+        "_flush_events",
+        "2f39dd2416515bf0521151ebfa50f3c6bf6ec1e0648089a24ae5a914bfa56df0",
     ),
 ]
 
@@ -126,6 +141,29 @@ def test_a_database_connection_that_died_is_replaced_between_tasks(db: None, rep
     connection.errors_occurred = True  # what Django notes once a statement has failed
     fixup.close_database()
     assert backend() != before
+
+
+def test_task_events_are_gathered_and_leave_together(repaired: None) -> None:
+    hub, left = Hub(), []
+
+    class Eventful:
+        """As much of Celery's consumer as gathers events."""
+
+        on_send_event_buffered = Consumer.on_send_event_buffered
+
+        def __init__(self) -> None:
+            self.hub = hub
+
+        def _flush_events(self) -> None:
+            left.append("events")
+
+    consumer = Eventful()
+    for _ in range(3):
+        consumer.on_send_event_buffered()
+    assert (len(hub.timer.queue), left) == (1, []), "one timer for all of them"
+    hub.timer.clear()  # as Celery does when the broker is lost
+    assert wait_until(lambda: [consumer.on_send_event_buffered(), len(hub.timer.queue)][-1] == 1, within_s=5)
+    assert wait_until(lambda: [hub.fire_timers(), bool(left)][-1], within_s=5)
 
 
 def backend() -> int:
