@@ -13,6 +13,7 @@ from typing import Any
 import celery.fixups.django
 import kombu.transport.redis
 import structlog
+from celery.worker.consumer import Consumer
 from celery.worker.control import Panel
 from django.db import close_old_connections
 from redis.exceptions import ConnectionError as BrokerGoneError
@@ -23,8 +24,6 @@ log = structlog.get_logger(__name__)
 
 _loads = kombu.transport.redis.loads
 _deliver = kombu.transport.redis.Transport._deliver
-from celery.worker.consumer import Consumer
-
 # How long task events (-E) may be gathered before they leave together: for Flower's eyes that is at once.
 GATHER_EVENTS_S = 0.1
 
