@@ -57,7 +57,7 @@ def run(rows: list[Row], *, folder: Path, only: set[str], quick: bool) -> None:
         sys.stdout.write(f"{row.markdown()}\n")
         sys.stdout.flush()
 
-    jobs, pairs = (300, 1) if quick else (1500, 3)
+    jobs, pairs = (1000, 1) if quick else (4000, 3)
     with ground(folder=folder) as at:
         token = at.token()
         sample = first_job(at, token=token)

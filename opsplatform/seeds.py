@@ -12,19 +12,19 @@ from apps.subscription.models import Plan, Subscription
 from apps.tenancy.models import Tenant
 
 ENVIRONMENTS = {
-    "default": {"queue": "ops.default", "slots": 5, "reserved_slots": 1},
-    "batch": {"queue": "ops.batch", "slots": 3, "reserved_slots": 0},
+    "default": {"queue": "ops.default", "slots": 256, "reserved_slots": 1},
+    "batch": {"queue": "ops.batch", "slots": 64, "reserved_slots": 0},
 }
 PLANS = {
-    "gold": {"job_types": ["*"], "weight": 300, "max_running": 4, "jobs_per_day": None, "backlog_cap": 100_000},
+    "gold": {"job_types": ["*"], "weight": 300, "max_running": 64, "jobs_per_day": None, "backlog_cap": 100_000},
     "basic": {
         "job_types": ["ops.*", "ingest.*", "sql.*"],
         "weight": 100,
-        "max_running": 2,
+        "max_running": 16,
         "jobs_per_day": 1_000,
         "backlog_cap": 10_000,
     },
-    "drills": {"job_types": ["*"], "weight": 50, "max_running": 2, "jobs_per_day": None, "backlog_cap": 10_000},
+    "drills": {"job_types": ["*"], "weight": 50, "max_running": 8, "jobs_per_day": None, "backlog_cap": 10_000},
 }
 TENANTS = {"acme": ("Acme Corporation", "gold"), "globex": ("Globex", "basic"), "sandbox": ("Drills", "drills")}
 

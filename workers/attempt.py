@@ -1,7 +1,8 @@
-"""One attempt's line to the plane: gathers what the handler reports and sends it in batches, from a thread of its own.
+"""One attempt's line to the plane: gathers what the handler reports and sends it in batches, from another thread.
 
-The handler's thread never waits for the database. The line thread asks where the attempt stands at least once a second,
-so that a cancelled or fenced-off attempt learns of it at its next checkpoint whatever it is doing.
+The handler's thread never waits for the database. The process's one speaker (workers/speaker.py) asks where the attempt
+stands at least once a second, so that a cancelled or fenced-off attempt learns of it at its next checkpoint whatever it
+is doing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from apps.jobs.outcome import StopReason
 
 log = structlog.get_logger(__name__)
 
-SEND_EVERY_S = 1.0
 # A log is for reading: beyond this many lines an attempt's further ones are counted, not kept.
 MAX_LINES = 10_000
 MAX_BATCH_LINES = 500
@@ -35,11 +35,20 @@ SMALLEST_PLAIN = 1e-4
 
 
 class AttemptLine:
-    """A `Reporter` over PostgreSQL for the attempt under `fence`; use as a context manager around the handler."""
+    """A `Reporter` over PostgreSQL for the attempt under `fence`, for a `Speaker` to speak for."""
 
-    def __init__(self, *, job_id: UUID, fence: int, clock: DatabaseClock, heartbeat_s: float | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        job_id: UUID,
+        fence: int,
+        clock: DatabaseClock,
+        bundle_id: UUID | None = None,
+        heartbeat_s: float | None = None,
+    ) -> None:
         self._job_id = job_id
         self._fence = fence
+        self._bundle_id = bundle_id
         self._clock = clock
         self._lock = threading.Lock()
         self._unsent: list[list[Any]] = []
@@ -54,20 +63,8 @@ class AttemptLine:
         self._word_at = time.monotonic()
         self._wake: Callable[[], None] | None = None
         self._waking = threading.Lock()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="attempt-line", daemon=True)
         self.metrics: dict[str, float] = {}
         self.artifacts: dict[str, Artifact] = {}
-
-    def __enter__(self) -> AttemptLine:
-        """Open the line."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the line; what is unsent goes with the attempt's end, by `flush`."""
-        self._over.set()
-        self._thread.join()
 
     def log(self, *, level: Level, message: str, fields: Mapping[str, Scalar]) -> None:
         """Take one line of the attempt's log."""
@@ -108,7 +105,7 @@ class AttemptLine:
         return self._heartbeat_s is not None and time.monotonic() - self._word_at > self._heartbeat_s
 
     def wake_by(self, wake: Callable[[], None] | None) -> None:
-        """Have `wake` called, from the line's thread, each second that the handler is silent; None: no more.
+        """Have `wake` called, from the speaker's thread, each second that the handler is silent; None: no more.
 
         When this returns no call of the one before is under way.
         """
@@ -138,20 +135,20 @@ class AttemptLine:
         while self._unsent or self._progress is not None:
             self._send()
 
-    def _run(self) -> None:
+    def speak(self, *, over: Callable[[], bool]) -> None:
+        """Send what there is and learn where the attempt stands; what a database that is away did not take is kept.
+
+        For the speaker's thread. `over` says that the attempt is over: the rest is its end's, by `flush`.
+        """
         try:
-            while not self._over.wait(timeout=SEND_EVERY_S):
-                try:
-                    while self._send() == MAX_BATCH_LINES and not self._over.is_set():
-                        pass  # a flood: what arrived is what a killed attempt leaves
-                except Error as error:
-                    log.warning("report_failed", job_id=str(self._job_id), error=type(error).__name__)
-                    connection.close()
-                with self._waking:
-                    if self._wake is not None and self.silent:
-                        self._wake()
-        finally:
+            while self._send() == MAX_BATCH_LINES and not over():
+                pass  # a flood: what arrived is what a killed attempt leaves
+        except Error as error:
+            log.warning("report_failed", job_id=str(self._job_id), error=type(error).__name__)
             connection.close()
+        with self._waking:
+            if self._wake is not None and self.silent:
+                self._wake()
 
     def _send(self) -> int:
         """Send one batch and learn where the attempt stands; return its lines. On an error it is sent again."""
@@ -162,6 +159,7 @@ class AttemptLine:
         standing = run.report(
             job_id=self._job_id,
             fence=self._fence,
+            bundle_id=self._bundle_id,
             progress=progress,
             first_line=self._sent_lines + 1,
             lines=batch,

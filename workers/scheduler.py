@@ -7,25 +7,28 @@ nobody claimed, or a worker holds that is gone, comes back from here, and so nee
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import structlog
+from django.conf import settings
 from kombu.exceptions import KombuError
 
-from apps.jobs import queries
+from apps.jobs import bundling, flight, queries
+from apps.jobs.bundling import Candidate
 from apps.jobs.operations import recover
 from apps.jobs.operations.dispatch import Dispatched, dispatch, release_due
 from apps.jobs.operations.wake import CHANNEL
-from apps.jobs.scheduling import Holding, TenantShare, TypeLimits, barred, choose
+from apps.jobs.scheduling import Holding, TenantShare, TypeLimits, Waiting, barred, choose
 from apps.jobs.types import REGISTRY
 from apps.subscription.queries import shares
 from apps.tenancy import keys
 from apps.tenancy.context import across_tenants
 from workers import loop
 from workers.broker import Broker, refusals
-from workers.message import sign
+from workers.message import Message
 from workers.policies import retry_of
 
 log = structlog.get_logger(__name__)
@@ -35,6 +38,9 @@ SWEEP_EVERY_S = 2.0
 # Beyond its time-out an attempt has the sweeper's grace, then the pool kills the process that would not stop.
 KILL_AFTER_S = recover.OVERTIME_S + 5
 BROKER_PAUSE_S = (0.5, 5.0)
+# Kombu's Redis transport reads the lists of smaller numbers first.
+AHEAD, IN_TURN = 0, 6
+PACE_EVERY_S, PACE_SOON_S = 2.0, 0.1
 
 
 class Scheduler:
@@ -45,6 +51,9 @@ class Scheduler:
         self._swept_at = 0.0
         self._broker = Broker(app=app)
         self._refusals = refusals(app)
+        self._paces = Paces()
+        self._newcomers = Newcomers()
+        self._most = settings.ENVIRONMENT.bundle_max
         self._broker_pause_s = 0.0
         self._broker_back_at = 0.0
         self._limits = {
@@ -77,52 +86,77 @@ class Scheduler:
         What was dispatched may have brought a key or type to its limit: then there is more to see behind what it bars.
         """
         again = False
-        holding = queries.holding()
+        holding, flying, paces = queries.holding(), flight.flying(), self._paces.known()
         by_tenant = {each.tenant_id: TenantShare(weight=each.weight, max_running=each.max_running) for each in shares()}
+        crews = flight.crews()
         for pool in queries.pools():
-            free = pool.capacity - sum(held.environment == pool.name for held in holding)
-            if free <= 0:
+            crew, here = crews[pool.name], flying.get(pool.name, [])
+            room = bundling.jobs_to_choose(flying=len(here), children=crew.children, paces=paces, most=self._most)
+            held = sum(each.environment == pool.name for each in holding)
+            if min(room, pool.capacity - held) <= 0:
                 continue
+            pool = replace(pool, capacity=min(pool.capacity, held + room))  # noqa: PLW2901 - the same, as of now
             past = barred(holding=holding, limits=self._limits)
-            waiting = queries.next_waiting(environment=pool.name, per_tenant=free + 32, past=past)
+            waiting = queries.next_waiting(environment=pool.name, per_tenant=room + 32, past=past)
+            newcomers = self._newcomers.among(waiting, environment=pool.name, holding=holding)
+            if len(here) > crew.children:  # only whoever comes new may still go ahead of what is under way
+                waiting = [job for job in waiting if job.tenant_id in newcomers]
             chosen = choose(pool=pool, waiting=waiting, holding=holding, shares=by_tenant, limits=self._limits)
-            made = dispatch([job.job_id for job in chosen])
             facts = {job.job_id: job for job in chosen}
+            alone = flight.alone_among(list(facts)) if facts else set()
+            bundles = bundling.pack(
+                [Candidate(job.job_id, job.tenant_id, job.type, job.job_id in alone) for job in chosen],
+                paces=paces,
+                flying=here,
+                children=crew.children,
+                reserved=crew.reserved,
+                newcomers=newcomers,
+                most=self._most,
+            )
+            made = dispatch([bundle.jobs for bundle in bundles])
+            sent = [each for bundle in made for each in bundle]
             holding += [
                 Holding(pool.name, facts[each.job_id].tenant_id, each.type, facts[each.job_id].concurrency_key)
-                for each in made
+                for each in sent
             ]
-            if made and not self._publish(made, queue=queries.queue_of(pool.name)):
+            self._newcomers.served({facts[each.job_id].tenant_id for each in sent}, environment=pool.name)
+            ahead = {job_id for bundle in bundles if bundle.express for job_id in bundle.jobs}
+            if made and not self._publish(made, queue=crew.queue, ahead=ahead):
                 return False
+            if any(each.type not in paces for each in sent):
+                self._paces.wanted()
             again = again or past != barred(holding=holding, limits=self._limits)
         return again
 
-    def _publish(self, dispatched: Sequence[Dispatched], *, queue: str) -> bool:
-        """Tell the pool's workers; return whether the broker took it. What it did not take is queued again."""
+    def _publish(self, bundles: Sequence[Sequence[Dispatched]], *, queue: str, ahead: Collection[UUID]) -> bool:
+        """Tell the pool's workers; return whether the broker took it. What it did not take is queued again.
+
+        A bundle whose jobs are `ahead` goes before those that lie in the broker's queue.
+        """
         key = keys.message_key()
         try:
             with self._app.producer_or_acquire() as producer, producer.batch():
-                for each in dispatched:
+                for bundle in bundles:
+                    first = bundle[0]
+                    message = Message(first.bundle_id, tuple((each.job_id, each.fence) for each in bundle))
                     self._app.send_task(
-                        each.type,
-                        args=(
-                            str(each.job_id),
-                            each.fence,
-                            sign(task=each.type, job_id=each.job_id, fence=each.fence, key=key),
-                        ),
-                        task_id=f"{each.job_id}.{each.fence}",
+                        first.type,
+                        args=message.args(task=first.type, key=key),
+                        task_id=f"{first.job_id}.{first.fence}" if len(bundle) == 1 else str(first.bundle_id),
                         queue=queue,
                         producer=producer,
-                        time_limit=each.timeout_s + KILL_AFTER_S,
+                        priority=AHEAD if first.job_id in ahead else IN_TURN,
+                        time_limit=sum(each.timeout_s for each in bundle) + KILL_AFTER_S,
                         argsrepr="-",
                         kwargsrepr="-",
                         retry=False,
                     )
         except (KombuError, OSError, *self._refusals) as error:
+            dispatched = [(each.job_id, each.fence) for bundle in bundles for each in bundle]
             self._broker_pause_s = min(max(self._broker_pause_s * 2, BROKER_PAUSE_S[0]), BROKER_PAUSE_S[1])
             self._broker_back_at = time.monotonic() + self._broker_pause_s
             log.warning("unpublished", error=type(error).__name__, jobs=len(dispatched), pause_s=self._broker_pause_s)
-            recover.unpublished([(each.job_id, each.fence) for each in dispatched], retry_of=retry_of)
+            recover.unpublished(dispatched, retry_of=retry_of)
             self._broker.look(now=True)
             return False
         self._broker_pause_s = 0.0
@@ -140,6 +174,45 @@ class Scheduler:
         ended = {"lost": lost, "unclaimed": unclaimed, "overtime": overtime, "silent": silent, "deaf": deaf}
         if gone or overdue or any(ended.values()):
             log.warning("swept", gone=gone, overdue=_ids(overdue), **{name: _ids(ids) for name, ids in ended.items()})
+
+
+class Paces:
+    """How long jobs of each type take, as last read; what was once known is kept until something newer is."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, float] = {}
+        self._read_at = 0.0
+        self._every_s = PACE_EVERY_S
+
+    def known(self) -> dict[str, float]:
+        """Return the paces, read again when it is time."""
+        now = time.monotonic()
+        if now - self._read_at >= self._every_s:
+            self._read_at, self._every_s = now, PACE_EVERY_S
+            self._known |= flight.paces()
+        return self._known
+
+    def wanted(self) -> None:
+        """Read again soon: a type was sent off whose pace nobody knows."""
+        self._every_s = PACE_SOON_S
+
+
+class Newcomers:
+    """Which tenants begin to wait: they neither hold a slot nor waited at the look before, or were not served then."""
+
+    def __init__(self) -> None:
+        self._old: dict[str, set[str]] = {}
+
+    def among(self, waiting: Sequence[Waiting], *, environment: str, holding: Sequence[Holding]) -> set[str]:
+        """Return the newcomers among those who wait; the others are remembered as old until they wait no more."""
+        tenants = {job.tenant_id for job in waiting}
+        busy = {each.tenant_id for each in holding if each.environment == environment}
+        old = self._old[environment] = (self._old.get(environment, set()) | busy) & tenants
+        return tenants - old
+
+    def served(self, tenants: Collection[str], *, environment: str) -> None:
+        """Note that these had their turn."""
+        self._old.setdefault(environment, set()).update(tenants)
 
 
 def _ids(ended: set[tuple[UUID, int]]) -> list[str]:

@@ -82,9 +82,11 @@ class Worker:
         if self._heart is None or os.environ.get("OPS_POOL_CHILD") or not args:
             return
         try:
-            dispatch = check(task=sender.name, args=list(args), key=keys.message_key())
+            message = check(task=sender.name, args=list(args), key=keys.message_key())
             with across_tenants():
-                lost = recover.hand_back_of_dead_child([dispatch], stopping=self._is_stopping, retry_of=retry_of)
+                lost = recover.hand_back_of_dead_child(
+                    message.dispatches, stopping=self._is_stopping, retry_of=retry_of
+                )
         except ForgedMessageError as error:
             log.error("message_forged", task=sender.name, detail=str(error))  # noqa: TRY400 - the trace says nothing more
         except Error as error:
@@ -175,14 +177,15 @@ class Worker:
 
 def _running_dispatches() -> dict[tuple[UUID, int], int]:
     """Return what this worker's processes run now: (job_id, fence) → process id. Forged messages are nobody's."""
-    found = {}
+    found: dict[tuple[UUID, int], int] = {}
     for request in list(celery_state.active_requests):
         if request.worker_pid is None:
             continue
         try:
-            found[check(task=request.name, args=list(request.args), key=keys.message_key())] = request.worker_pid
+            message = check(task=request.name, args=list(request.args), key=keys.message_key())
         except ForgedMessageError:
             continue
+        found |= dict.fromkeys(message.dispatches, request.worker_pid)
     return found
 
 

@@ -96,6 +96,14 @@ class Job(models.Model):
     cancel_reason = models.CharField(max_length=200, null=True)
     unclaimed = models.PositiveSmallIntegerField(default=0, help_text="dispatches in a row that nobody claimed")
 
+    bundle_id = models.UUIDField(null=True, help_text="the dispatch that holds the slot: an id of its own each time")
+    bundle_size = models.PositiveSmallIntegerField(
+        db_default=1, help_text="jobs that were sent to a worker in one message"
+    )
+    alone = models.BooleanField(
+        db_default=False, help_text="was in a bundle that was lost: travels by itself from then on"
+    )
+
     progress = models.JSONField(null=True)
     result = models.JSONField(null=True, help_text="artifacts (URI, digest, counts) and metrics of the last attempt")
     error = models.JSONField(null=True, help_text="class, code, fingerprint, place: never the data")
@@ -208,6 +216,7 @@ class Attempt(models.Model):
         db_table = "attempts"
         ordering = ["-id"]
         base_manager_name = "every"
+        indexes = [models.Index(fields=["finished_at"], name="attempts_finished")]
         constraints = [
             models.UniqueConstraint(fields=["job_id", "fence"], name="attempt_fence_once"),
             models.UniqueConstraint(fields=["job_id"], name="attempt_success_once", condition=Q(ending="succeeded")),

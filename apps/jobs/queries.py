@@ -17,7 +17,7 @@ HOLDING = "SELECT environment_id, tenant_id, type, concurrency_key FROM jobs WHE
 
 # How much a pool may hold: its slots, but not more than its live workers can start, and one to go on with at once.
 POOLS = """
-SELECT e.name, CASE WHEN w.capacity IS NULL THEN 0 ELSE least(e.slots, w.capacity + 1) END, e.reserved_slots
+SELECT e.name, CASE WHEN w.capacity IS NULL THEN 0 ELSE e.slots END, e.reserved_slots
   FROM environments e
   LEFT JOIN (SELECT environment, sum(capacity) AS capacity FROM processes
               WHERE role = 'worker' AND state = 'live' AND lease_until > clock_timestamp() GROUP BY environment) w
@@ -79,16 +79,6 @@ def next_waiting(*, environment: str, per_tenant: int, past: Barred = NOTHING_BA
     with preparing() as cursor:
         cursor.execute(NEXT_WAITING, values)
         return [Waiting(*row) for row in cursor.fetchall()]
-
-
-def queue_of(environment: str) -> str:
-    """Return the Celery queue of an environment."""
-    with preparing() as cursor:
-        cursor.execute("SELECT queue FROM environments WHERE name = %s", [environment])
-        row = cursor.fetchone()
-    if row is None:
-        raise LookupError(f"there is no environment {environment}")
-    return str(row[0])
 
 
 def attempts_of(job_id: UUID) -> Sequence[Attempt]:

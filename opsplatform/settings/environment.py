@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Literal, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from apps.jobs.bundling import MOST_JOBS
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 DatabaseRole = Literal["owner", "app", "control", "login"]
@@ -54,6 +56,7 @@ class Environment:
     subscription_url: str | None
     evidence_url: str | None
     storage_url: str
+    bundle_max: int
     secret_key: str | None
     allowed_hosts: tuple[str, ...]
     hosts_named: bool
@@ -116,6 +119,7 @@ def read(variables: Mapping[str, str] = os.environ) -> Environment:
         subscription_url=variables.get("OPS_SUBSCRIPTION_URL") or None,
         evidence_url=variables.get("OPS_EVIDENCE_URL") or None,
         storage_url=storage_url,
+        bundle_max=_bundle_max(variables),
         secret_key=variables.get("OPS_SECRET_KEY") or None,
         allowed_hosts=_words(variables.get("OPS_ALLOWED_HOSTS", "")) or ("127.0.0.1", "localhost", "[::1]", host),
         hosts_named=bool(variables.get("OPS_ALLOWED_HOSTS")),
@@ -139,6 +143,10 @@ def database_parameters(*, url: str, role: DatabaseRole) -> dict[str, Any]:
         settings.append(f"-c role=ops_{role}")
     if role == "app":
         settings += ["-c statement_timeout=15s", "-c idle_in_transaction_session_timeout=30s", "-c lock_timeout=5s"]
+    if role == "control":
+        # The loops' statements are planned once a session. One planned while a table was small would scan it whole for
+        # as long as the session lives, however large the table grows; each of them has its index.
+        settings.append("-c enable_seqscan=off")
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     try:
         port = parts.port
@@ -165,6 +173,14 @@ def _running_services(home: Path) -> dict[str, Any]:
         return cast("dict[str, Any]", json.loads((home / "run" / "services.json").read_text()))
     except (OSError, ValueError):
         return {}
+
+
+def _bundle_max(variables: Mapping[str, str]) -> int:
+    """Return how many short jobs may travel in one message."""
+    text = variables.get("OPS_BUNDLE_MAX") or str(MOST_JOBS)
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_JOBS:
+        raise BadSettingError(f"OPS_BUNDLE_MAX is {text!r}: a number from 1 to {MOST_JOBS} would be right")
+    return int(text)
 
 
 def _port(variables: Mapping[str, str], name: str, default: int) -> int:

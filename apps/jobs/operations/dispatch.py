@@ -8,23 +8,31 @@ from uuid import UUID
 
 from django.db import connection
 
+from apps.core.database import preparing
+from apps.core.ids import uuid7
+
 
 class Dispatched(NamedTuple):
-    """A job that holds a slot under `fence`, to be published; `timeout_s` is its run time-out."""
+    """A job that holds a slot under `fence`, to be published in `bundle_id`; `timeout_s` is its run time-out."""
 
     job_id: UUID
     fence: int
     type: str
     timeout_s: int
+    bundle_id: UUID
 
 
+# Not waited for on disk, and neither is the claim: the end is, and takes both with it. A PostgreSQL that is killed may
+# forget the newest of them; the job is then queued as it was and dispatched again, perhaps under the same number. The
+# bundle's id tells the two apart: it is new with each dispatch, and whoever holds the forgotten one matches nothing.
 DISPATCH = """
 UPDATE jobs SET status = 'dispatched', fence = fence + 1, dispatched_at = clock_timestamp(), started_at = NULL,
-       worker_id = NULL, worker_pid = NULL
- WHERE job_id = ANY (%s) AND status = 'queued' AND cancel_requested_at IS NULL
+       worker_id = NULL, worker_pid = NULL, bundle_id = b.bundle_id, bundle_size = b.size
+  FROM unnest(%s::uuid[], %s::uuid[], %s::smallint[]) AS b(id, bundle_id, size)
+ WHERE job_id = b.id AND status = 'queued' AND cancel_requested_at IS NULL
    AND (start_by IS NULL OR start_by > clock_timestamp())
    AND (deadline_at IS NULL OR deadline_at > clock_timestamp())
-RETURNING job_id, fence, type, timeout_s
+RETURNING job_id, fence, type, timeout_s, jobs.bundle_id, set_config('synchronous_commit', 'off', true)
 """
 
 RELEASE = """
@@ -34,18 +42,20 @@ UPDATE jobs SET status = 'queued', queued_at = clock_timestamp(), due_at = NULL
 """
 
 
-def dispatch(job_ids: Sequence[UUID]) -> list[Dispatched]:
-    """Give each job that is still queued a slot and its next fence; return them in the order asked for.
+def dispatch(bundles: Sequence[Sequence[UUID]]) -> list[list[Dispatched]]:
+    """Give each job that is still queued a slot and its next fence; return the bundles that are not empty, in order.
 
     Committed before publishing: a message can then never be claimed before its slot is counted, and a crash between
     the two costs the time until the sweeper recalls the dispatch.
     """
-    if not job_ids:
+    if not bundles:
         return []
-    with connection.cursor() as cursor:
-        cursor.execute(DISPATCH, [list(job_ids)])
-        made = {row[0]: Dispatched(*row) for row in cursor.fetchall()}
-    return [made[job_id] for job_id in job_ids if job_id in made]
+    flat = [(job_id, bundle_id, len(jobs)) for jobs in bundles for bundle_id in [uuid7()] for job_id in jobs]
+    with preparing() as cursor:
+        cursor.execute(DISPATCH, [list(column) for column in zip(*flat, strict=True)])
+        made = {row[0]: Dispatched(*row[:5]) for row in cursor.fetchall()}
+    found = [[made[job_id] for job_id in jobs if job_id in made] for jobs in bundles]
+    return [bundle for bundle in found if bundle]
 
 
 def release_due(*, limit: int) -> int:

@@ -17,6 +17,7 @@ from uuid import UUID
 import orjson
 from django.db import connection
 
+from apps.core.database import preparing
 from apps.core.ids import uuid7
 from apps.events import operations as event_log
 from apps.evidence import operations as evidence_log
@@ -34,7 +35,8 @@ class Report:
     """What an attempt leaves behind: its error, its artifacts and metrics, its log's length and digest.
 
     `forced`: the plane ended it over the head of the process that runs it. `by` and `why`: who cancelled it before it
-    ran, in whose words. `how` tells cancels apart: cooperative, killed, before_start.
+    ran, in whose words. `how` tells cancels apart: cooperative, killed, before_start. `bundle_lost`: the job was one of
+    several in a bundle that was lost; it, or one of the others, may be why, and so it travels alone from now on.
     """
 
     error: Mapping[str, Any] | None = None
@@ -48,6 +50,7 @@ class Report:
     by: str | None = None
     why: str | None = None
     how: str | None = None
+    bundle_lost: bool = False
 
 
 NOTHING_REPORTED = Report()
@@ -64,6 +67,7 @@ class End:
     due_at: datetime | None
     report: Report = field(default_factory=Report)
     noticed_by: str = "worker"
+    began_at: datetime | None = None
 
     @property
     def target(self) -> State:
@@ -79,12 +83,13 @@ def decide(
     retry: Retry,
     report: Report = NOTHING_REPORTED,
     noticed_by: str = "worker",
+    began_at: datetime | None = None,
 ) -> End:
     """Return what follows from `ending` at `at` (the database's time), by the type's retry policy.
 
     A worker's death counts as a failed attempt, so that a job which kills its workers stops after its attempts. The
     job's own policy goes before its type's. Of a job submitted again by hand the attempts before are not counted into
-    its pauses.
+    its pauses. `began_at`: when the handler began, where that was later than its bundle's claim.
     """
     policy = Retry(**held.retry) if held.retry is not None else retry
     dice = random.random()  # noqa: S311 - jitter, no secret
@@ -109,6 +114,7 @@ def decide(
         due_at=next_at if move is Move.RETRY else None,
         report=report,
         noticed_by=noticed_by,
+        began_at=began_at,
     )
 
 
@@ -118,6 +124,7 @@ WITH e AS (
         job_id uuid, fence bigint, source text, status text, outcome text, reason_code text, ending text,
         number smallint, attempt_back smallint, at timestamptz, due_at timestamptz, error jsonb, result jsonb,
         log_lines int, log_digest text, noticed_by text, unclaimed smallint, forced boolean, by text, why text,
+        bundle uuid, began_at timestamptz, alone boolean,
         event_id uuid, event_type text,
         event_subject text, event_data jsonb,
         {evidence_log.COLUMNS})
@@ -132,9 +139,11 @@ WITH e AS (
            cancel_requested_at = CASE WHEN e.by IS NULL THEN j.cancel_requested_at
                                       ELSE coalesce(j.cancel_requested_at, e.at) END,
            cancel_requested_by = coalesce(j.cancel_requested_by, e.by),
-           cancel_reason = coalesce(j.cancel_reason, e.why)
+           cancel_reason = coalesce(j.cancel_reason, e.why),
+           started_at = coalesce(e.began_at, j.started_at), alone = j.alone OR e.alone
       FROM e
      WHERE j.job_id = e.job_id AND j.fence = e.fence AND j.status = e.source
+       AND j.bundle_id IS NOT DISTINCT FROM e.bundle
        AND (j.cancel_requested_at IS NULL OR e.status IN ('succeeded', 'cancelled'))
     RETURNING j.tenant_id, j.region, j.worker_id, j.worker_pid, j.dispatched_at, j.started_at, e.*
 ), attempted AS (
@@ -155,8 +164,8 @@ SELECT job_id, fence FROM ended
 # Asked about ends that were not written: those whose fence holds, but which a cancel forbids, since it came first.
 CANCELLING = """
 SELECT j.job_id, j.fence FROM jobs j
-  JOIN jsonb_to_recordset(%(ends)s) AS e(job_id uuid, fence bigint, source text, status text)
-    ON j.job_id = e.job_id AND j.fence = e.fence AND j.status = e.source
+  JOIN jsonb_to_recordset(%(ends)s) AS e(job_id uuid, fence bigint, source text, status text, bundle uuid)
+    ON j.job_id = e.job_id AND j.fence = e.fence AND j.status = e.source AND j.bundle_id IS NOT DISTINCT FROM e.bundle
  WHERE j.cancel_requested_at IS NOT NULL AND e.status NOT IN ('succeeded', 'cancelled')
 """
 
@@ -189,7 +198,7 @@ def write(ends: Sequence[End]) -> set[tuple[UUID, int]]:
 
 
 def _written(statement_: str, rows: Sequence[Mapping[str, Any]]) -> set[tuple[UUID, int]]:
-    with connection.cursor() as cursor:
+    with preparing() as cursor:
         cursor.execute(statement_, {"ends": orjson.dumps(rows).decode()})
         return {(job_id, fence) for job_id, fence in cursor.fetchall()}
 
@@ -239,6 +248,9 @@ def _row(end: End) -> dict[str, Any]:
         "log_lines": report.log_lines,
         "log_digest": report.log_digest,
         "noticed_by": end.noticed_by,
+        "bundle": str(held.bundle_id) if held.bundle_id else None,
+        "began_at": end.began_at,
+        "alone": report.bundle_lost,
         "unclaimed": held.unclaimed + 1 if end.ending is Ending.UNCLAIMED else 0,
     }
     if target in events.OF_STATE:

@@ -14,7 +14,11 @@ from apps.jobs.lifecycle import State
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """An unfinished job under its fence. `retry` is its own policy, whole, or None for its type's."""
+    """An unfinished job under its fence. `retry` is its own policy, whole, or None for its type's.
+
+    `bundle_id` tells this dispatch from one that PostgreSQL forgot and gave the same fence; `bundle_size` is how many
+    jobs were sent to a worker with it.
+    """
 
     job_id: UUID
     fence: int
@@ -33,12 +37,14 @@ class Held:
     retry: Mapping[str, Any] | None = None
     deadline_at: datetime | None = None
     cancelling: bool = False
+    bundle_id: UUID | None = None
+    bundle_size: int = 1
 
 
 HELD = """
 SELECT j.job_id, j.fence, j.tenant_id, j.type, j.status, j.attempt, j.max_attempts, j.params_digest, j.contract,
        j.contract_digest, j.environment_id, j.region, j.started_at, j.unclaimed, clock_timestamp(), j.retry,
-       j.deadline_at, j.cancel_requested_at IS NOT NULL
+       j.deadline_at, j.cancel_requested_at IS NOT NULL, j.bundle_id, j.bundle_size
   FROM jobs j
 """
 
@@ -63,4 +69,6 @@ def held(row: Sequence[Any]) -> tuple[Held, datetime]:
         retry=loaded(row[15]),
         deadline_at=row[16],
         cancelling=row[17],
+        bundle_id=row[18],
+        bundle_size=row[19],
     ), row[14]

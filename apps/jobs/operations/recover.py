@@ -224,10 +224,10 @@ def hand_back_of_dead_child(
     return _end_all(OF_DISPATCHES, values, ending=ending, by="parent", retry_of=retry_of, report=report)
 
 
-def decline(*, job_id: UUID, fence: int, worker_id: UUID, retry_of: RetryOf) -> bool:
-    """Queue again a dispatch that reached a worker which is stopping and so may not claim it; return whether it was."""
+def decline(dispatches: Sequence[tuple[UUID, int]], *, worker_id: UUID, retry_of: RetryOf) -> bool:
+    """Queue again what reached a worker which is stopping and so may not claim it; return whether anything was."""
     query = OF_DISPATCHES + " AND EXISTS (SELECT 1 FROM processes WHERE process_id = %(worker)s AND state = 'draining')"
-    values = {**_dispatches([(job_id, fence)], status=State.DISPATCHED), "worker": worker_id}
+    values = {**_dispatches(dispatches, status=State.DISPATCHED), "worker": worker_id}
     return bool(_end_all(query, values, ending=Ending.HANDED_BACK, by="worker", retry_of=retry_of))
 
 
@@ -253,20 +253,25 @@ def _dispatches(dispatches: Sequence[tuple[UUID, int]], *, status: State) -> dic
 def _end_all(
     query: str, values: Mapping[str, Any], *, ending: Ending, by: str, retry_of: RetryOf, report: Report | None = None
 ) -> set[tuple[UUID, int]]:
-    """End every job that `query` finds as `ending`, noticed `by` whom; an earlier word on the same fence wins."""
+    """End every job that `query` finds as `ending`, noticed `by` whom; an earlier word on the same fence wins.
+
+    Of several jobs whose worker was lost nobody knows which one ran, and which may have been why: each is handed back
+    at the cost of no attempt and travels alone from then on, so that the next loss is its own.
+    """
     with connection.cursor() as cursor:
         cursor.execute(query, values)
         rows = cursor.fetchall()
     ends = []
     for row in rows:
         found, now = held(row)
+        bundle_lost = ending is Ending.WORKER_LOST and found.bundle_size > 1
         ends.append(
             end.decide(
                 found,
-                ending=ending,
+                ending=Ending.HANDED_BACK if bundle_lost else ending,
                 at=now,
                 retry=retry_of(found.type),
-                report=report or end.NOTHING_REPORTED,
+                report=Report(bundle_lost=True) if bundle_lost else report or end.NOTHING_REPORTED,
                 noticed_by=by,
             )
         )

@@ -9,9 +9,8 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from django.db import connection
 
-from apps.core.database import loaded
+from apps.core.database import loaded, preparing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,39 +39,56 @@ class Claimed:
     retry: Mapping[str, Any] | None = None
     deadline_at: datetime | None = None
     heartbeat_s: float | None = None
+    bundle_id: UUID | None = None
+    bundle_size: int = 1
 
 
 CLAIM = """
-WITH claimed AS (
+WITH asked AS (
+    SELECT * FROM unnest(%(jobs)s::uuid[], %(fences)s::bigint[]) WITH ORDINALITY AS asked(job, number, place)
+), claimed AS (
     UPDATE jobs SET status = 'running', attempt = attempt + 1, worker_id = %(worker)s, worker_pid = %(pid)s,
            started_at = clock_timestamp(), heard_at = clock_timestamp(), start_by = NULL, unclaimed = 0,
            progress = NULL, error = NULL, reason_code = NULL
-     WHERE job_id = %(job)s AND fence = %(fence)s AND status = 'dispatched' AND cancel_requested_at IS NULL
+      FROM asked
+     WHERE job_id = asked.job AND fence = asked.number AND bundle_id = %(bundle)s
+       AND status = 'dispatched' AND cancel_requested_at IS NULL
        AND (start_by IS NULL OR start_by > clock_timestamp())
        AND (deadline_at IS NULL OR deadline_at > clock_timestamp())
        AND EXISTS (SELECT 1 FROM processes WHERE process_id = %(worker)s AND state = 'live'
                       AND lease_until > clock_timestamp())
-    RETURNING *
+    RETURNING jobs.*, asked.place
 )
 SELECT c.job_id, c.fence, c.tenant_id, c.type, c.attempt, c.max_attempts, c.params, c.params_digest, c.contract,
        c.contract_digest, k.document,
        least(c.timeout_s, extract(epoch FROM c.deadline_at - c.started_at)::float8), t.storage_url, c.environment_id,
-       c.region, c.started_at, c.retry, c.deadline_at, c.heartbeat_s
+       c.region, c.started_at, c.retry, c.deadline_at, c.heartbeat_s,
+       c.bundle_id, c.bundle_size, set_config('synchronous_commit', 'off', true)
   FROM claimed c JOIN tenants t USING (tenant_id)
   LEFT JOIN contracts k ON k.name || '@' || k.version = c.contract AND k.digest = c.contract_digest
+ ORDER BY c.place
 """
 
 
-def claim(*, job_id: UUID, fence: int, worker_id: UUID, pid: int) -> Claimed | None:
-    """Claim the dispatch for this worker, if it is still on offer and the worker's lease lives; else None.
+def claim(*, bundle_id: UUID, dispatches: Sequence[tuple[UUID, int]], worker_id: UUID, pid: int) -> Sequence[Claimed]:
+    """Claim for this worker what is still on offer of a bundle, if the worker's lease lives; in the bundle's order.
 
-    None is the fate of every doubled, stale or replayed message: its fence is past, or somebody claimed it.
+    Nothing is the fate of every doubled, stale or replayed message: its fences are past, or somebody claimed them.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(CLAIM, {"job": job_id, "fence": fence, "worker": worker_id, "pid": pid})
-        row = cursor.fetchone()
-    if row is None:
-        return None
+    values = {
+        "bundle": bundle_id,
+        "jobs": [job_id for job_id, _ in dispatches],
+        "fences": [fence for _, fence in dispatches],
+        "worker": worker_id,
+        "pid": pid,
+    }
+    with preparing() as cursor:
+        cursor.execute(CLAIM, values)
+        return [_claimed(row) for row in cursor.fetchall()]
+
+
+def _claimed(row: Sequence[Any]) -> Claimed:
+    """Return a row of `CLAIM` as a value."""
     return Claimed(
         job_id=row[0],
         fence=row[1],
@@ -93,6 +109,8 @@ def claim(*, job_id: UUID, fence: int, worker_id: UUID, pid: int) -> Claimed | N
         retry=loaded(row[16]),
         deadline_at=row[17],
         heartbeat_s=row[18],
+        bundle_id=row[19],
+        bundle_size=row[20],
     )
 
 
@@ -100,7 +118,7 @@ REPORT = """
 WITH live AS (
     UPDATE jobs SET progress = coalesce(%(progress)s::jsonb, progress),
            heard_at = greatest(heard_at, clock_timestamp() - make_interval(secs => %(silent_s)s))
-     WHERE job_id = %(job)s AND fence = %(fence)s AND status = 'running'
+     WHERE job_id = %(job)s AND fence = %(fence)s AND bundle_id = %(bundle)s AND status = 'running'
     RETURNING tenant_id, job_id, fence, cancel_requested_at
 ), logged AS (
     INSERT INTO log_chunks (tenant_id, job_id, fence, first_line, lines, written_at)
@@ -124,6 +142,7 @@ def report(
     *,
     job_id: UUID,
     fence: int,
+    bundle_id: UUID | None,
     progress: Mapping[str, Any] | None,
     first_line: int,
     lines: Sequence[Sequence[Any]],
@@ -133,12 +152,13 @@ def report(
 
     `silent_s`: seconds since the handler's last word of any kind.
     """
-    with connection.cursor() as cursor:
+    with preparing() as cursor:
         cursor.execute(
             REPORT,
             {
                 "job": job_id,
                 "fence": fence,
+                "bundle": bundle_id,
                 "progress": orjson.dumps(progress).decode() if progress is not None else None,
                 "first_line": first_line,
                 "silent_s": silent_s,

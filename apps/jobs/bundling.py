@@ -1,0 +1,145 @@
+"""Bundles: which dispatches travel to a worker in one message. Decisions only: values in, values out.
+
+A message, a claim and an end cost what they cost whether they are about one job or about fifty. Short jobs of one type
+therefore travel together, as many as fill `WORK_S`; long ones, and those whose length nobody knows yet, travel alone.
+The work that lies ahead of a new message is then bounded: a child is busy for `WORK_S` with short jobs, so one bundle
+more than there are children keeps them all busy, and nobody who comes later waits longer than that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from uuid import UUID
+
+# Measured: with W = children + 1 bundles under way a newcomer waits for W x work / children; 60 ms keeps it below 100.
+WORK_S = 0.06
+MOST_JOBS = 50
+
+
+class Candidate(NamedTuple):
+    """A job that may be dispatched. `alone`: it was in a bundle that was lost, and may be why."""
+
+    job_id: UUID
+    tenant_id: str
+    type: str
+    alone: bool = False
+
+
+class Flying(NamedTuple):
+    """A bundle that is under way: its type, and whose jobs it holds."""
+
+    type: str
+    tenants: frozenset[str]
+
+
+@dataclass(kw_only=True)
+class Bundle:
+    """Jobs of one type for one message. `express`: it goes ahead of those that wait in the broker's queue."""
+
+    type: str
+    room: int
+    express: bool = False
+    jobs: list[UUID] = field(default_factory=list)
+
+
+def size_for(pace_s: float | None, *, most: int = MOST_JOBS) -> int:
+    """Return how many jobs that take `pace_s` each travel together; one where that is not known."""
+    if pace_s is None:
+        return 1
+    return max(1, min(most, int(WORK_S / max(pace_s, WORK_S / most))))
+
+
+def jobs_to_choose(*, flying: int, children: int, paces: Mapping[str, float], most: int = MOST_JOBS) -> int:
+    """Return how many jobs a look can use: for the bundles that still fit, as large as they come, and for newcomers."""
+    if not children:
+        return 0
+    largest = max((size_for(pace_s, most=most) for pace_s in paces.values()), default=1)
+    free = max(0, children + 1 - flying)
+    return free * largest + (children if flying <= 2 * children else 0)
+
+
+def pack(
+    chosen: Sequence[Candidate],
+    *,
+    paces: Mapping[str, float],
+    flying: Sequence[Flying],
+    children: int,
+    reserved: int = 0,
+    newcomers: Collection[str] = (),
+    most: int = MOST_JOBS,
+) -> list[Bundle]:
+    """Return `chosen`, jobs in the order of their turns, as bundles; whom there is no room for is left out.
+
+    `paces`: seconds a job of each type takes, where known. `children`: processes that serve the pool. `reserved`: so
+    many of them no single tenant may fill with long jobs. `newcomers`: tenants whose first job now comes; it travels by
+    itself, ahead of the queue, and beyond the bundles that are under way.
+    """
+    sizes = {
+        name: size_for(paces.get(name), most=most)
+        for name in {job.type for job in chosen} | {each.type for each in flying}
+    }
+    # While children have nothing to do, few jobs are better spread among them than run one after the other by one.
+    idle = max(1, children - len(flying))
+    sizes_now = {
+        name: min(sizes[name], math.ceil(count / idle)) for name, count in Counter(job.type for job in chosen).items()
+    }
+    load = _Load(flying, sizes=sizes, children=children, reserved=reserved)
+    greeted: set[str] = set()
+    open_bundles: dict[str, Bundle] = {}
+    made: list[Bundle] = []
+    for job in chosen:
+        long = sizes[job.type] == 1
+        express = job.tenant_id in newcomers and job.tenant_id not in greeted and load.has_room_for_express(long=long)
+        bundle = None if job.alone or express else open_bundles.get(job.type)
+        if bundle is None:
+            if not express and not load.has_room(long=long, tenant_id=job.tenant_id):
+                continue
+            room = 1 if job.alone or express else sizes_now[job.type]
+            bundle = Bundle(type=job.type, room=room, express=express)
+            made.append(bundle)
+            load.add(long=long, tenant_id=job.tenant_id)
+            if express:
+                greeted.add(job.tenant_id)
+            elif room > 1:
+                open_bundles[job.type] = bundle
+        bundle.jobs.append(job.job_id)
+        if len(bundle.jobs) >= bundle.room and open_bundles.get(job.type) is bundle:
+            del open_bundles[job.type]
+    return made
+
+
+class _Load:
+    """What is under way, and whether a further bundle may join it."""
+
+    def __init__(self, flying: Sequence[Flying], *, sizes: Mapping[str, int], children: int, reserved: int) -> None:
+        self._children = children
+        self._most_of_one = max(1, children - reserved)
+        self._bundles = len(flying)
+        self._long = [each.tenants for each in flying if sizes[each.type] == 1]
+
+    def has_room(self, *, long: bool, tenant_id: str) -> bool:
+        """Say whether one more ordinary bundle may be sent.
+
+        A long one only to a child of its own: one that waited behind another would hold its slot for nothing. A short
+        one may wait, since what it waits for is short; but not where every child is at something long.
+        """
+        if long:
+            held = sum(tenant_id in tenants for tenants in self._long)
+            return self._bundles < self._children and held < self._most_of_one
+        return self._bundles <= self._children and len(self._long) < self._children
+
+    def has_room_for_express(self, *, long: bool) -> bool:
+        """Say whether a newcomer's first job may be sent beyond what is under way; it soon finds a child."""
+        if long:
+            return False
+        return self._bundles <= 2 * self._children and len(self._long) < self._children
+
+    def add(self, *, long: bool, tenant_id: str) -> None:
+        """Count a bundle that will be sent."""
+        self._bundles += 1
+        if long:
+            self._long.append(frozenset({tenant_id}))
