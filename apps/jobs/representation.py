@@ -9,6 +9,7 @@ from uuid import UUID
 
 from apps.jobs.lifecycle import WAITING, Priority, State
 from apps.jobs.models import Attempt, Decision, Job
+from apps.jobs.operations.submit import Submitted
 from apps.jobs.queries import LogLine
 
 
@@ -68,6 +69,16 @@ def job(
         "waiting_for": "broker_down" if held_up else None,
         "links": {"self": address, "timeline": f"{address}/timeline", "logs": f"{address}/logs"},
     }
+
+
+_COLUMNS = frozenset(column.attname for column in Job._meta.concrete_fields)
+
+
+def entered(made: Submitted) -> dict[str, Any]:
+    """Return a job as it was just written, without reading it back; of one that is refused the rest says why."""
+    row = Job(**{name: value for name, value in made.row.items() if name in _COLUMNS} | {"job_id": made.job_id})
+    decided = {each["point"]: Decision(**each) for each in made.decisions}
+    return job(row, evidence={}, decisions={made.job_id: decided}, broker_away=False)
 
 
 def decision(row: Decision) -> dict[str, Any]:

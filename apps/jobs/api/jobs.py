@@ -18,7 +18,7 @@ from rest_framework.views import APIView
 
 from apps.core import metrics, problems
 from apps.core.strict_json import BatchJSONParser
-from apps.jobs import parsing, points, queries
+from apps.jobs import parsing, points, queries, representation
 from apps.jobs.api.intake import batch_of, deciding, deciding_points, one_of_batch, refused, submission_of
 from apps.jobs.api.reading import render
 from apps.jobs.fields import (
@@ -31,7 +31,6 @@ from apps.jobs.fields import (
     SubmissionFields,
 )
 from apps.jobs.lifecycle import OUTCOMES, Priority, State
-from apps.jobs.models import Job
 from apps.jobs.operations.submit import (
     Submission,
     Submitted,
@@ -174,7 +173,7 @@ def _entered(submission: Submission, *, made: Submitted, arrived: float) -> Resp
     if made.refusal is not None:
         return refused(made, refusal=made.refusal)
     transaction.on_commit(lambda: metrics.job_scheduled(seconds=time.monotonic() - arrived), robust=True)
-    (body,) = render([Job.objects.get(job_id=made.job_id)])
+    body = representation.entered(made)
     return Response(body, status=status.HTTP_202_ACCEPTED, headers={"Location": body["links"]["self"]})
 
 

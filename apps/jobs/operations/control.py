@@ -129,7 +129,7 @@ def resubmit(*, job_id: UUID, by: str, job_type: JobType, points: DecisionPoints
     )
     question = question_of(asked, region=around.regions[job.environment_id])
     ruling = Rulings(points=points).rule(question, job_type=job_type)
-    decisions = decision_rows(ruling.answers, job_id=job_id, tenant_id=job.tenant_id)
+    decisions = decision_rows(ruling.answers, job_id=job_id, tenant_id=job.tenant_id, decided_at=around.now)
     with connection.cursor() as cursor:
         if ruling.refusal is None:
             policy = Retry(**job.retry) if job.retry else job_type.retry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,14 +13,16 @@ DECIDE = """
 INSERT INTO decisions (decision_id, tenant_id, job_id, point, action, allowed, reason_code, reason, policy_revision,
        context, decided_at)
 SELECT decision_id, tenant_id, job_id, point, action, allowed, reason_code, reason, policy_revision, context,
-       clock_timestamp()
+       decided_at
   FROM jsonb_to_recordset(%s) AS decided(
     decision_id uuid, tenant_id text, job_id uuid, point text, action text, allowed boolean, reason_code text,
-    reason text, policy_revision text, context jsonb)
+    reason text, policy_revision text, context jsonb, decided_at timestamptz)
 """
 
 
-def decision_rows(answers: Mapping[str, Answer], *, job_id: UUID, tenant_id: str) -> Sequence[dict[str, Any]]:
+def decision_rows(
+    answers: Mapping[str, Answer], *, job_id: UUID, tenant_id: str, decided_at: datetime
+) -> Sequence[dict[str, Any]]:
     """Return the answers as rows of `decisions`."""
     return [
         {
@@ -33,6 +36,7 @@ def decision_rows(answers: Mapping[str, Answer], *, job_id: UUID, tenant_id: str
             "reason": answer.reason,
             "policy_revision": answer.policy_revision,
             "context": answer.context(),
+            "decided_at": decided_at,
         }
         for point, answer in answers.items()
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -63,11 +63,16 @@ class Submission:
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """The job that was written; `refusal` says why when it may not run."""
+    """The job that was written; `refusal` says why when it may not run.
+
+    `row` and `decisions` are what was written, by column, so that nobody has to read it back.
+    """
 
     job_id: UUID
     status: State
     refusal: Refusal | None
+    row: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    decisions: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
 
 
 class UnknownEnvironmentError(LookupError):
@@ -135,9 +140,11 @@ def submit_all(
         if each.contract not in pinned:
             pinned[each.contract] = contract_digest(reference=each.contract, tenant_id=tenant_id)
         made = Submitted(job_id=uuid7(), status=status, refusal=ruling.refusal)
-        rows.append(_row(each, made=made, around=around, ruling=ruling, pinned=pinned[each.contract]))
-        decisions += decision_rows(ruling.answers, job_id=made.job_id, tenant_id=each.tenant_id)
-        results.append(made)
+        row = _row(each, made=made, around=around, ruling=ruling, pinned=pinned[each.contract])
+        decided = decision_rows(ruling.answers, job_id=made.job_id, tenant_id=each.tenant_id, decided_at=around.now)
+        rows.append(row)
+        decisions += decided
+        results.append(replace(made, row=row, decisions=decided))
     if rows:
         with preparing() as cursor:
             cursor.execute(WRITE, {"jobs": orjson.dumps(rows).decode(), "decisions": orjson.dumps(decisions).decode()})
@@ -190,7 +197,7 @@ WITH asked AS (
         trigger text, submitted_by text, concurrency_key text, timeout_s int, max_attempts smallint, obligations jsonb,
         retry jsonb, start_by_s int, start_by timestamptz, deadline_s int, deadline_at timestamptz,
         heartbeat_s float8, cancel_grace_s float8,
-        run_at timestamptz, submitted_at timestamptz, fence bigint, error jsonb,
+        run_at timestamptz, submitted_at timestamptz, queued_at timestamptz, fence bigint, error jsonb,
         event_id uuid, event_type text, event_subject text, event_data jsonb, {evidence_log.COLUMNS})
 ), written AS (
     INSERT INTO jobs (job_id, tenant_id, type, status, outcome, reason_code, priority, environment_id, region, contract,
@@ -201,7 +208,7 @@ WITH asked AS (
     SELECT job_id, tenant_id, type, status, outcome, reason_code, priority, environment_id, region, contract,
         contract_digest, params, params_digest, trigger, submitted_by, concurrency_key, timeout_s, max_attempts,
         obligations, run_at, CASE WHEN status = 'scheduled' THEN run_at END, submitted_at,
-        CASE WHEN status = 'queued' THEN clock_timestamp() END,
+        queued_at,
         CASE WHEN outcome IS NOT NULL THEN clock_timestamp() END, error,
         CASE WHEN outcome IS NOT NULL THEN record_id END, 0, 0, 0, 0,
         retry, start_by_s, start_by, deadline_s, deadline_at, heartbeat_s, cancel_grace_s
@@ -210,10 +217,10 @@ WITH asked AS (
     INSERT INTO decisions (decision_id, tenant_id, job_id, point, action, allowed, reason_code, reason, policy_revision,
         context, decided_at)
     SELECT decision_id, tenant_id, job_id, point, action, allowed, reason_code, reason, policy_revision, context,
-        clock_timestamp()
+        decided_at
       FROM jsonb_to_recordset(%(decisions)s) AS decided(
         decision_id uuid, tenant_id text, job_id uuid, point text, action text, allowed boolean, reason_code text,
-        reason text, policy_revision text, context jsonb)
+        reason text, policy_revision text, context jsonb, decided_at timestamptz)
 ), told AS ({event_log.APPEND.format(source="asked")})
 {evidence_log.APPEND.format(source="asked")}
 """
@@ -253,6 +260,9 @@ def _row(
         "obligations": ruling.obligations,
         "run_at": submission.run_at,
         "submitted_at": around.now,
+        "queued_at": around.now if status is State.QUEUED else None,
+        "attempt": 0,
+        "retries": 0,
         "fence": 0,
         "error": {"code": refusal.code, "message": refusal.reason, "class": "Refused"} if refusal else None,
         "event_id": str(uuid7()),
