@@ -9,7 +9,7 @@ PYTHON ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo up down reset test check bench soak lock
+.PHONY: help set-up demo up down reset test check bench soak faults lock
 
 help:  ## say all this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,12 @@ check: set-up  ## format, lint, types, import contracts, migrations in step, doc
 
 soak: set-up  ## play generated histories of work and harm for MINUTES=30, and ask every promise
 	@SOAK_MINUTES=$(or $(MINUTES),30) exec $(VENV)/python -m pytest -m soak -s -q tests/faults/test_histories.py $(ARGS)
+
+faults: set-up  ## play every fault test TIMES=20 in a row, each round on a plane of its own
+	@for round in $$(seq $(or $(TIMES),20)); do \
+	    echo "round $$round"; \
+	    $(VENV)/python -m pytest -q --deselect tests/faults/test_histories.py tests/faults $(ARGS) || exit 1; \
+	done
 
 bench: set-up  ## run the benchmarks, each as a ratio against its baseline in the same run
 	@if [ -f benchmarks/__main__.py ]; then exec $(VENV)/python -m benchmarks; else echo "no benchmarks yet"; fi

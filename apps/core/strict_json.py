@@ -232,7 +232,11 @@ class StrictJSONParser(BaseParser):
             raise problems.UnsupportedMediaType(f"Bodies are {self.media_type}.")
         encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
         if encoding not in {"", "identity"}:
-            raise problems.UnsupportedMediaType("Bodies are taken uncompressed.", code="unsupported_encoding")
+            raise problems.BadRequest(
+                "Bodies are taken uncompressed.",
+                code="unsupported_encoding",
+                errors=[problems.FieldError(field="Content-Encoding", message="none, or identity, would be right")],
+            )
         charset = re.search(r'charset\s*=\s*"?([^\s;"]*)', parameters, flags=re.IGNORECASE)
         if charset and charset[1].lower() not in {"utf-8", "utf8"}:
             raise problems.UnsupportedMediaType("JSON travels in UTF-8.", code="unsupported_charset")

@@ -27,6 +27,7 @@ WORKERS = ("worker-default", "worker-batch")
 LOOPS = ("scheduler", "relay", "web", "beat", "worker-control")
 COMMANDS = {
     "submit": 12,
+    "burst": 4,
     "kill_child": 3,
     "kill_worker": 1,
     "stop_worker": 1,
@@ -79,6 +80,21 @@ class Player:
                 assert answer.status_code in {202, 503}, answer.text
                 if answer.status_code == 202:
                     self.accepted[answer.json()["job_id"]] = tenant
+
+    def burst(self, dice: random.Random) -> None:
+        """Submit many short jobs at once, which then travel in bundles."""
+        tenant = dice.choice(sorted(self.callers))
+        job = {"type": "ops.noop", "params": {}, "environment": dice.choice(["default", "batch"])}
+        with contextlib.suppress(httpx.TransportError):
+            answer = self.callers[tenant].request(
+                "POST", "/operations/jobs/batch", json={"jobs": [job] * dice.randint(20, 80)}
+            )
+            assert answer.status_code in {202, 503}, answer.text
+            if answer.status_code == 202:
+                for result in answer.json()["results"]:
+                    assert result["status"] in {202, 429}, result
+                    if result["status"] == 202:
+                        self.accepted[result["job_id"]] = tenant
 
     def kill_child(self, dice: random.Random) -> None:
         """Kill a process that runs jobs."""
