@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
-# Measured: with W = children + 1 bundles under way a newcomer waits for W x work / children; 60 ms keeps it below 100.
-WORK_S = 0.06
+# Measured: with children + 1 bundles under way a newcomer waits until the next child is free; 40 ms keeps it below 100.
+WORK_S = 0.04
 MOST_JOBS = 50
 
 
