@@ -18,8 +18,9 @@ def job(
     evidence: Mapping[UUID, tuple[str, str | None]],
     decisions: Mapping[UUID, Mapping[str, Decision]],
     broker_away: bool,
+    upstreams: Mapping[UUID, Sequence[UUID]],
 ) -> dict[str, Any]:
-    """Return the job as read; `evidence` and `decisions` hold at least this job's."""
+    """Return the job as read; `evidence`, `decisions` and `upstreams` hold at least this job's."""
     held_up = row.status == "deferred" or (broker_away and row.status == "queued")
     address = f"/operations/jobs/{row.job_id}"
     state, ref = evidence.get(row.evidence_id, (None, None)) if row.evidence_id else (None, None)
@@ -58,6 +59,10 @@ def job(
         "heartbeat_s": row.heartbeat_s,
         "retry": row.retry,
         "concurrency_key": row.concurrency_key,
+        "parent_id": row.parent_id and str(row.parent_id),
+        "step": row.step,
+        "depends_on": row.depends_rule
+        and {"jobs": [str(each) for each in upstreams.get(row.job_id, ())], "rule": row.depends_rule},
         "progress": row.progress,
         "result": row.result,
         "error": row.error,
@@ -66,8 +71,17 @@ def job(
             point: decision(made[point]) if point in made else None for point in ("governance", "subscription")
         },
         "waiting_for": "broker_down" if held_up else None,
-        "links": {"self": address, "timeline": f"{address}/timeline", "logs": f"{address}/logs"},
+        "links": _links(row, address=address),
     }
+
+
+def _links(row: Job, *, address: str) -> dict[str, str]:
+    links = {"self": address, "timeline": f"{address}/timeline", "logs": f"{address}/logs"}
+    if row.plan is not None:
+        links["children"] = f"/operations/jobs?parent_id={row.job_id}"
+    if row.parent_id is not None:
+        links["parent"] = f"/operations/jobs/{row.parent_id}"
+    return links
 
 
 def decision(row: Decision) -> dict[str, Any]:

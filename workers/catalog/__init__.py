@@ -8,4 +8,5 @@ MODULES = (
     "workers.catalog.ingest_file",
     "workers.catalog.sql_transform",
     "workers.catalog.kpi_refresh",
+    "workers.catalog.contract_run",
 )
