@@ -319,7 +319,7 @@ class TestWhatNobodyMayTouch:
         self, work_of_two_tenants: None, control: Control
     ) -> None:
         with control():
-            assert ask_nothing("UPDATE events SET sequence = NULL") == 4
+            assert ask_nothing("UPDATE events SET sequence = NULL") == 6
             assert (
                 ask_nothing("UPDATE evidence_records SET state = 'emitted', ref = 'r', tries = 1, number = NULL") == 4
             )
@@ -375,7 +375,7 @@ class TestOperators:
             with acting_for("acme"):
                 assert ask("SELECT current_user") == [("ops_app",)]
                 assert tenants_in("jobs") == ["acme"]
-                assert ask_nothing("UPDATE jobs SET priority = 0") == 1
+                assert ask_nothing("UPDATE jobs SET priority = 0") == 2
             assert tenants_in("jobs") == ["acme", "globex"]
             with refused():
                 ask_nothing("UPDATE jobs SET priority = 1")
