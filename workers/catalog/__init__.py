@@ -9,4 +9,6 @@ MODULES = (
     "workers.catalog.sql_transform",
     "workers.catalog.kpi_refresh",
     "workers.catalog.contract_run",
+    "workers.catalog.data_check",
+    "workers.catalog.dataset_promote",
 )

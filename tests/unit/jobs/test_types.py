@@ -306,6 +306,8 @@ def test_types_are_read_without_django_duckdb_or_pyarrow() -> None:
     )
     assert done.stdout.split() == [
         "contract.run",
+        "data.check",
+        "dataset.promote",
         "ingest.file",
         "kpi.refresh",
         "ops.crash",
