@@ -50,11 +50,8 @@ check: set-up  ## format, lint, types, import contracts, migrations in step, doc
 soak: set-up  ## play generated histories of work and harm for MINUTES=30, and ask every promise
 	@SOAK_MINUTES=$(or $(MINUTES),30) exec $(VENV)/python -m pytest -m soak -s -q tests/faults/test_histories.py $(ARGS)
 
-faults: set-up  ## play every fault test TIMES=20 in a row, each round on a plane of its own
-	@for round in $$(seq $(or $(TIMES),20)); do \
-	    echo "round $$round"; \
-	    $(VENV)/python -m pytest -q --deselect tests/faults/test_histories.py tests/faults $(ARGS) || exit 1; \
-	done
+faults: set-up  ## play every fault test TIMES=20 times in a row
+	@TEST_TIMES=$(or $(TIMES),20) exec $(VENV)/python -m pytest -q -p no:randomly --deselect tests/faults/test_histories.py tests/faults $(ARGS)
 
 bench: set-up  ## run the benchmarks, each as a ratio against its baseline in the same run
 	@if [ -f benchmarks/__main__.py ]; then exec $(VENV)/python -m benchmarks; else echo "no benchmarks yet"; fi

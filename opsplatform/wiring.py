@@ -18,6 +18,9 @@ JOB_TYPES = (
     "workers.catalog.ingest_file",
     "workers.catalog.sql_transform",
     "workers.catalog.kpi_refresh",
+    "workers.catalog.contract_run",
+    "workers.catalog.data_check",
+    "workers.catalog.dataset_promote",
 )
 
 # Event type → what reacts to it, by dotted path. Nothing reacts yet: every event is heard by the stream and the log.

@@ -21,6 +21,7 @@ from apps.jobs import bundling, flight, queries
 from apps.jobs.bundling import Candidate
 from apps.jobs.operations import recover
 from apps.jobs.operations.dispatch import Dispatched, dispatch, release_due
+from apps.jobs.operations.news import tell
 from apps.jobs.operations.wake import CHANNEL
 from apps.jobs.scheduling import Holding, TenantShare, TypeLimits, Waiting, barred, choose
 from apps.jobs.types import REGISTRY
@@ -36,6 +37,7 @@ log = structlog.get_logger(__name__)
 
 LOOK_EVERY_S = 1.0
 SWEEP_EVERY_S = 2.0
+TOLD_AT_ONCE = 200
 # Beyond its time-out an attempt has the sweeper's grace, then the pool kills the process that would not stop.
 KILL_AFTER_S = recover.OVERTIME_S + 5
 BROKER_PAUSE_S = (0.5, 5.0)
@@ -70,7 +72,7 @@ class Scheduler:
             loop.run(role="scheduler", step=self.step, channel=CHANNEL)
 
     def step(self) -> float:
-        """Look once: release what is due, sweep when it is time, fill the free slots; return the seconds to rest.
+        """Look once: release what is due, tell of ends, sweep when it is time, fill the free slots; return the rest.
 
         With the broker away nothing is dispatched: a slot held for a message that cannot be sent would serve nobody.
         """
@@ -80,9 +82,10 @@ class Scheduler:
             self._swept_at = now
             self.sweep()
         release_due(limit=1000)
+        told = tell(limit=TOLD_AT_ONCE)
         self._broker.look()
         again = not self._broker.away and now >= self._broker_back_at and self.fill()
-        return 0.0 if again or self._broker.releasing else LOOK_EVERY_S
+        return 0.0 if again or told or self._broker.releasing else LOOK_EVERY_S
 
     def _gather(self) -> None:
         """After a look that found only a few jobs, let some more come before the next.

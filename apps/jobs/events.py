@@ -31,6 +31,8 @@ OF_STATE: dict[State, str] = {
     State.RETRYING: RETRYING,
 }
 
+# What a statement adds to an event's data where it has the job's row at hand: whose step it is.
+PARENT = "CASE WHEN parent_id IS NULL THEN '{}'::jsonb ELSE jsonb_build_object('parent_id', parent_id) END"
 
 # The shape of every job event's data, for the AsyncAPI document and whoever checks what arrives.
 SCHEMA: dict[str, Any] = {
@@ -45,6 +47,7 @@ SCHEMA: dict[str, Any] = {
         "reason_code": {"type": ["string", "null"], "description": "why, as a stable word"},
         "error_class": {"type": ["string", "null"], "description": "the error's class, never its message"},
         "by": {"type": "string", "description": "the module or person who asked for it, where somebody did"},
+        "parent_id": {"type": "string", "format": "uuid", "description": "of a plan's step: the plan"},
     },
 }
 
@@ -76,9 +79,12 @@ def payload(
     reason_code: str | None = None,
     error_class: str | None = None,
     by: str | None = None,
+    parent_id: UUID | None = None,
 ) -> dict[str, Any]:
-    """Return the data of a job's event; `by` names who asked for it, where somebody did."""
+    """Return the data of a job's event; `by` names who asked for it, where somebody did, `parent_id` a step's plan."""
     told = {"by": by} if by is not None else {}
+    if parent_id is not None:
+        told["parent_id"] = str(parent_id)
     return told | {
         "job_id": str(job_id),
         "type": job_type,

@@ -8,6 +8,8 @@ import orjson
 from rest_framework import serializers
 
 from apps.core.serializers import StrictSerializer
+from apps.jobs import dependencies
+from apps.jobs.dependencies import Rule
 from apps.jobs.lifecycle import Priority, State
 from apps.jobs.retry import MAX_ATTEMPTS, MOST_CODES
 
@@ -33,6 +35,30 @@ class RetryFields(StrictSerializer):
     )
 
 
+class DependsOnFields(StrictSerializer):
+    """What a job waits for."""
+
+    jobs = serializers.ListField(
+        child=serializers.CharField(max_length=36),
+        required=False,
+        max_length=dependencies.MOST,
+        help_text="ids of jobs of the same tenant",
+    )
+    batch = serializers.ListField(
+        child=serializers.IntegerField(min_value=0, max_value=MAX_BATCH - 1),
+        required=False,
+        max_length=dependencies.MOST,
+        help_text="in a batch: places, from 0, of jobs before this one in `jobs`",
+    )
+    rule = serializers.ChoiceField(
+        [rule.value for rule in Rule],
+        required=False,
+        default=Rule.ALL_SUCCESS.value,
+        help_text="of their outcomes; a job that was skipped (its own rule asked for a failure, and there was none) "
+        "does no harm to none_failed",
+    )
+
+
 class SubmissionFields(StrictSerializer):
     """A job as submitted."""
 
@@ -47,7 +73,13 @@ class SubmissionFields(StrictSerializer):
         max_length=120, required=False, allow_null=True, default=None, help_text="name@version"
     )
     priority = serializers.ChoiceField([each.word for each in Priority], required=False, default="normal")
-    depends_on = serializers.JSONField(required=False, allow_null=True, default=None, help_text="not served yet: null")
+    depends_on = DependsOnFields(
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="the job is blocked until the rule over these jobs' outcomes is decided; when it cannot come true "
+        f"any more, the job is cancelled, upstream_failed. At most {dependencies.MOST} jobs",
+    )
     run_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
     timeout_s = serializers.IntegerField(
         min_value=1,
@@ -90,11 +122,6 @@ class SubmissionFields(StrictSerializer):
         if size > MAX_PARAMS_BYTES:
             raise serializers.ValidationError(f"{size} bytes; at most {MAX_PARAMS_BYTES}: pass a URI, not the data")
         return value
-
-    def validate_depends_on(self, value: Any) -> None:
-        """Refuse what would be silently forgotten."""
-        if value is not None:
-            raise serializers.ValidationError("dependencies are not served by this version: leave it out")
 
 
 class NothingFields(StrictSerializer):
@@ -152,6 +179,13 @@ class DecisionsFields(serializers.Serializer[Any]):
     subscription = DecisionFields(allow_null=True)
 
 
+class JobDependsOnFields(serializers.Serializer[Any]):
+    """What a job waits for, or waited for."""
+
+    jobs = serializers.ListField(child=serializers.UUIDField())
+    rule = serializers.CharField()
+
+
 class JobFields(serializers.Serializer[Any]):
     """A job as read."""
 
@@ -190,6 +224,9 @@ class JobFields(serializers.Serializer[Any]):
     heartbeat_s = serializers.FloatField(allow_null=True)
     retry = serializers.DictField(allow_null=True, help_text="its own policy; null: its type's")
     concurrency_key = serializers.CharField(allow_null=True)
+    parent_id = serializers.UUIDField(allow_null=True, help_text="the plan it is a step of")
+    step = serializers.CharField(allow_null=True, help_text="its name in that plan")
+    depends_on = JobDependsOnFields(allow_null=True)
     progress = serializers.DictField(allow_null=True)
     result = serializers.DictField(allow_null=True)
     error = serializers.DictField(allow_null=True)
@@ -198,7 +235,7 @@ class JobFields(serializers.Serializer[Any]):
     waiting_for = serializers.CharField(
         allow_null=True, help_text="broker_down: taken, and published when the broker is back"
     )
-    links = serializers.DictField()
+    links = serializers.DictField(help_text="self, timeline, logs; children of a plan, parent of a step")
 
 
 class JobPageFields(serializers.Serializer[Any]):

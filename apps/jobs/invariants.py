@@ -46,6 +46,7 @@ SELECT j.job_id::text, CASE
         THEN 'runs past its time-out, and nobody ended it'
     WHEN j.status = 'dispatched' AND j.dispatched_at < clock_timestamp() - interval '700 s'
         THEN 'was handed out long ago, and neither claimed nor recalled'
+    WHEN j.outcome IS NOT NULL THEN 'ended long ago, and those that it decides were not told'
     ELSE 'was due long ago, and not queued again' END
   FROM jobs j LEFT JOIN processes p ON p.process_id = j.worker_id
  WHERE (j.status = 'running' AND (p.process_id IS NULL OR p.lease_until < clock_timestamp() - interval '10 s'
@@ -53,6 +54,7 @@ SELECT j.job_id::text, CASE
     OR (j.status = 'dispatched' AND j.dispatched_at < clock_timestamp() - interval '700 s')
     OR (j.status IN ('scheduled', 'retrying')
         AND coalesce(j.due_at, j.submitted_at) < clock_timestamp() - interval '10 s')
+    OR (j.watched AND j.outcome IS NOT NULL AND j.finished_at < clock_timestamp() - interval '10 s')
 """
 
 PROMISES: tuple[Promise, ...] = (
@@ -72,14 +74,15 @@ PROMISES: tuple[Promise, ...] = (
         """
         SELECT job_id::text, 'has ' || attempts || ' successful attempts, ' || events || ' completion events, '
                || records || ' records of its success'
-          FROM (SELECT j.job_id,
+          FROM (SELECT j.job_id, j.plan IS NOT NULL AS is_plan,
                 (SELECT count(*) FROM attempts a WHERE a.job_id = j.job_id AND a.ending = 'succeeded') AS attempts,
                 (SELECT count(*) FROM events e
                   WHERE e.subject = j.job_id::text AND e.type = 'operations.job.completed') AS events,
                 (SELECT count(*) FROM evidence_records r WHERE r.kind = 'job' AND r.subject_id = j.job_id::text
                     AND r.predicate = 'outcome' AND r.fence = j.fence) AS records
            FROM jobs j WHERE j.outcome = 'succeeded' AND j.finished_at > %(since)s) AS counted
-         WHERE (attempts, events, records) <> (1, 1, 1)
+         -- A plan's parent makes no attempt of its own.
+         WHERE (attempts + is_plan::int, events, records) <> (1, 1, 1)
         """,
     ),
     Promise(

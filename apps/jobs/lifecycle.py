@@ -10,7 +10,7 @@ class State(StrEnum):
     """Where a job stands. The comment says who brings it out of there."""
 
     SCHEDULED = "scheduled"  # until `run_at`: the scheduler releases it
-    BLOCKED = "blocked"  # until its dependencies ended: their end releases or cancels it
+    BLOCKED = "blocked"  # until its dependencies' rule is decided: the scheduler releases or cancels it
     QUEUED = "queued"  # eligible: the scheduler dispatches it
     DEFERRED = "deferred"  # accepted while the broker was away: released when it is back
     DISPATCHED = "dispatched"  # holds a slot under a fence: a worker claims it, or the sweeper recalls it
@@ -29,6 +29,7 @@ class Move(StrEnum):
     """What is done to a job."""
 
     RELEASE = "release"
+    POSTPONE = "postpone"
     DISPATCH = "dispatch"
     RECALL = "recall"
     CLAIM = "claim"
@@ -41,6 +42,7 @@ class Move(StrEnum):
     HAND_BACK = "hand_back"
     EXPAND = "expand"
     REDO = "redo"
+    REOPEN = "reopen"
     OWE_AUDIT = "owe_audit"
 
 
@@ -70,6 +72,8 @@ TRANSITIONS: dict[Move, Transition] = {
         frozenset({State.SCHEDULED, State.BLOCKED, State.DEFERRED, State.RETRYING, State.WAITING_CHILDREN}),
         State.QUEUED,
     ),
+    # Its dependencies are fulfilled, its `run_at` is still to come.
+    Move.POSTPONE: Transition(frozenset({State.BLOCKED}), State.SCHEDULED),
     Move.DISPATCH: Transition(frozenset({State.QUEUED}), State.DISPATCHED),
     Move.RECALL: Transition(frozenset({State.DISPATCHED}), State.QUEUED),
     Move.CLAIM: Transition(frozenset({State.DISPATCHED}), State.RUNNING),
@@ -82,6 +86,8 @@ TRANSITIONS: dict[Move, Transition] = {
     Move.HAND_BACK: Transition(HOLDING_SLOT, State.QUEUED),
     Move.EXPAND: Transition(frozenset({State.RUNNING}), State.WAITING_CHILDREN),
     Move.REDO: Transition(frozenset({State.FAILED, State.TIMED_OUT, State.CANCELLED}), State.QUEUED),
+    # A plan's parent, by hand: its steps that did not succeed are tried again.
+    Move.REOPEN: Transition(frozenset({State.FAILED, State.TIMED_OUT, State.CANCELLED}), State.WAITING_CHILDREN),
     Move.OWE_AUDIT: Transition(OUTCOMES, State.PENDING_AUDIT),
 }
 

@@ -11,11 +11,13 @@ from django.db import models
 from django.db.models import Q
 
 from apps.core.database import ClockTimestamp
+from apps.jobs.dependencies import Rule, Settled
 from apps.jobs.lifecycle import HOLDING_SLOT, OUTCOMES, Ending, Priority, State
 from apps.tenancy.context import TenantManager
 from apps.tenancy.models import Tenant
 
 STATES = [(state.value, state.value) for state in State]
+RULES = [(rule.value, rule.value) for rule in Rule]
 OUTCOME_WORDS = sorted(state.value for state in OUTCOMES)
 NOT_SUCCEEDED = sorted(state.value for state in OUTCOMES if state is not State.SUCCEEDED)
 HOLDING = sorted(state.value for state in HOLDING_SLOT)
@@ -66,6 +68,10 @@ class Job(models.Model):
     submitted_by = models.CharField(max_length=128, help_text="the calling module or person")
     concurrency_key = models.CharField(max_length=128, null=True)
     parent = models.ForeignKey("self", models.PROTECT, null=True, db_index=False)
+    step = models.CharField(max_length=63, null=True, help_text="its name in its parent's plan")
+    plan = models.JSONField(null=True, help_text="of a parent: the steps its children are made of, as compiled")
+    depends_rule = models.CharField(max_length=16, null=True, choices=RULES, help_text="null = on nothing")
+    watched = models.BooleanField(db_default=False, help_text="its end decides other jobs, and they were not told yet")
     timeout_s = models.PositiveIntegerField()
     max_attempts = models.PositiveSmallIntegerField()
     obligations = models.JSONField(default=dict, help_text="what the decisions oblige to: region, retention, redaction")
@@ -172,10 +178,38 @@ class Job(models.Model):
                 condition=Q(concurrency_key__isnull=False),
             ),
             models.Index(fields=["parent", "-job_id"], name="jobs_children", condition=Q(parent__isnull=False)),
+            models.Index(fields=["job_id"], name="jobs_news", condition=Q(watched=True, outcome__isnull=False)),
+            models.Index(fields=["tenant"], name="jobs_blocked", condition=Q(status="blocked")),
         ]
 
     def __str__(self) -> str:
         return f"{self.type} {self.job_id}"
+
+
+class Dependency(models.Model):
+    """A job waits for another to end; `settled` is what that end means to the rule, once the scheduler saw it."""
+
+    tenant = models.ForeignKey(Tenant, models.PROTECT, db_index=False)
+    job = models.ForeignKey(Job, models.PROTECT, db_index=False, related_name="+", help_text="the one that waits")
+    upstream = models.ForeignKey(Job, models.PROTECT, db_index=False, related_name="+")
+    place = models.PositiveSmallIntegerField(help_text="its place among the job's dependencies, as submitted")
+    settled = models.CharField(max_length=16, null=True, choices=[(each.value, each.value) for each in Settled])
+
+    objects = TenantManager["Dependency"]()
+    every = models.Manager["Dependency"]()
+
+    class Meta:
+        db_table = "job_dependencies"
+        ordering = ["job_id", "place"]
+        base_manager_name = "every"
+        constraints = [
+            models.UniqueConstraint(fields=["job", "upstream"], name="dependency_once"),
+            models.CheckConstraint(condition=~Q(job=models.F("upstream")), name="dependency_on_another"),
+        ]
+        indexes = [models.Index(fields=["upstream"], name="dependencies_of_upstream")]
+
+    def __str__(self) -> str:
+        return f"{self.job_id} after {self.upstream_id}"
 
 
 class Attempt(models.Model):

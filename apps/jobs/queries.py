@@ -10,7 +10,7 @@ from uuid import UUID
 
 from apps.core.database import loaded, preparing
 from apps.jobs.lifecycle import OUTCOMES, Priority
-from apps.jobs.models import Attempt, Breaker, Decision, Job
+from apps.jobs.models import Attempt, Breaker, Decision, Dependency, Job
 from apps.jobs.scheduling import NOTHING_BARRED, Barred, Holding, Pool, Waiting
 
 HOLDING = "SELECT environment_id, tenant_id, type, concurrency_key FROM jobs WHERE status IN ('dispatched', 'running')"
@@ -97,6 +97,15 @@ def decisions_of(job_ids: Collection[UUID]) -> dict[UUID, dict[str, Decision]]:
 def every_decision_of(job_id: UUID) -> Sequence[Decision]:
     """Return all that was decided about a job, oldest first, in the current tenant context."""
     return list(Decision.objects.filter(job_id=job_id).order_by("decided_at", "decision_id"))
+
+
+def upstreams_of(job_ids: Collection[UUID]) -> dict[UUID, list[UUID]]:
+    """Return what each of the jobs depends on, as it was submitted, in the current tenant context."""
+    found: dict[UUID, list[UUID]] = {}
+    edges = Dependency.objects.filter(job_id__in=job_ids).order_by("place")
+    for job_id, upstream in edges.values_list("job_id", "upstream_id"):
+        found.setdefault(job_id, []).append(upstream)
+    return found
 
 
 def broker_is_away() -> bool:

@@ -19,8 +19,9 @@ def job(
     evidence: Mapping[UUID, tuple[str, str | None]],
     decisions: Mapping[UUID, Mapping[str, Decision]],
     broker_away: bool,
+    upstreams: Mapping[UUID, Sequence[UUID]],
 ) -> dict[str, Any]:
-    """Return the job as read; `evidence` and `decisions` hold at least this job's."""
+    """Return the job as read; `evidence`, `decisions` and `upstreams` hold at least this job's."""
     held_up = row.status == "deferred" or (broker_away and row.status == "queued")
     address = f"/operations/jobs/{row.job_id}"
     state, ref = evidence.get(row.evidence_id, (None, None)) if row.evidence_id else (None, None)
@@ -59,6 +60,10 @@ def job(
         "heartbeat_s": row.heartbeat_s,
         "retry": row.retry,
         "concurrency_key": row.concurrency_key,
+        "parent_id": row.parent_id and str(row.parent_id),
+        "step": row.step,
+        "depends_on": row.depends_rule
+        and {"jobs": [str(each) for each in upstreams.get(row.job_id, ())], "rule": row.depends_rule},
         "progress": row.progress,
         "result": row.result,
         "error": row.error,
@@ -67,7 +72,7 @@ def job(
             point: decision(made[point]) if point in made else None for point in ("governance", "subscription")
         },
         "waiting_for": "broker_down" if held_up else None,
-        "links": {"self": address, "timeline": f"{address}/timeline", "logs": f"{address}/logs"},
+        "links": _links(row, address=address),
     }
 
 
@@ -78,7 +83,18 @@ def entered(made: Submitted) -> dict[str, Any]:
     """Return a job as it was just written, without reading it back; of one that is refused the rest says why."""
     row = Job(**{name: value for name, value in made.row.items() if name in _COLUMNS} | {"job_id": made.job_id})
     decided = {each["point"]: Decision(**each) for each in made.decisions}
-    return job(row, evidence={}, decisions={made.job_id: decided}, broker_away=False)
+    return job(
+        row, evidence={}, decisions={made.job_id: decided}, broker_away=False, upstreams={made.job_id: made.upstreams}
+    )
+
+
+def _links(row: Job, *, address: str) -> dict[str, str]:
+    links = {"self": address, "timeline": f"{address}/timeline", "logs": f"{address}/logs"}
+    if row.plan is not None:
+        links["children"] = f"/operations/jobs?parent_id={row.job_id}"
+    if row.parent_id is not None:
+        links["parent"] = f"/operations/jobs/{row.parent_id}"
+    return links
 
 
 def decision(row: Decision) -> dict[str, Any]:

@@ -85,7 +85,8 @@ class JobType:
 
     `timeout_s`: seconds one attempt may take, unless the job says otherwise. `heartbeat_s`: seconds an attempt may go
     without a word (log, progress, metric, checkpoint) before it is taken for stuck; None: only the timeout counts.
-    `cancel_grace_s`: seconds from a cancel of a running job until its process is killed.
+    `cancel_grace_s`: seconds from a cancel of a running job until its process is killed. `plan`: it is made of the
+    steps of its contract, each a job of its own; its handler is never called.
     """
 
     name: str
@@ -96,6 +97,7 @@ class JobType:
     timeout_s: float
     limits: Limits
     diagnostic: bool
+    plan: bool
     heartbeat_s: float | None
     cancel_grace_s: float
     module: str
@@ -181,6 +183,7 @@ def job_type(
     timeout_s: float = 600,
     limits: Limits | None = None,
     diagnostic: bool = False,
+    plan: bool = False,
     heartbeat_s: float | None = None,
     cancel_grace_s: float = 10,
     registry: Registry = REGISTRY,
@@ -204,6 +207,7 @@ def job_type(
                 retry=_judged_kind("retry", retry if retry is not None else Retry(), Retry),
                 limits=_judged_kind("limits", limits if limits is not None else Limits(), Limits),
                 diagnostic=_judged_kind("diagnostic", diagnostic, bool),
+                plan=_judged_kind("plan", plan, bool),
                 handler=handler,
                 params=(
                     schema := ParamsSchema(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,14 @@ SELECT DISTINCT environment FROM processes
  WHERE role = 'worker' AND state = 'live' AND environment IS NOT NULL
    AND lease_until > clock_timestamp() + interval '8 s'
 """
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Play each fault TEST_TIMES times in a row (`make faults`): what holds once may hold by luck."""
+    times = int(os.environ.get("TEST_TIMES") or 1)
+    if times > 1 and metafunc.definition.get_closest_marker("soak") is None:
+        metafunc.fixturenames.append("time")
+        metafunc.parametrize("time", range(times), ids=lambda number: f"time {number + 1}")
 
 
 def well(plane: Plane, truth: Truth) -> bool:

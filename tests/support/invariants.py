@@ -16,7 +16,8 @@ SELECT a.job_id::text, a.fence AS one, b.fence AS other FROM attempts a JOIN att
 """
 UNPROVEN_SUCCESS = """
 SELECT j.job_id::text, j.status,
-       (SELECT count(*) FROM attempts a WHERE a.job_id = j.job_id AND a.ending = 'succeeded') AS successes,
+       (SELECT count(*) FROM attempts a WHERE a.job_id = j.job_id AND a.ending = 'succeeded')
+         + (j.plan IS NOT NULL)::int AS successes,
        (SELECT count(*) FROM events e
          WHERE e.subject = j.job_id::text AND e.type = 'operations.job.completed') AS events,
        (SELECT count(*) FROM evidence_records r

@@ -8,4 +8,7 @@ MODULES = (
     "workers.catalog.ingest_file",
     "workers.catalog.sql_transform",
     "workers.catalog.kpi_refresh",
+    "workers.catalog.contract_run",
+    "workers.catalog.data_check",
+    "workers.catalog.dataset_promote",
 )

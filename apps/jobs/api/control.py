@@ -22,6 +22,7 @@ from apps.jobs.fields import CancelFields, JobFields, NothingFields, PriorityFie
 from apps.jobs.lifecycle import Priority, State
 from apps.jobs.models import Job
 from apps.jobs.operations import control
+from apps.jobs.operations.reopen import reopen
 from apps.jobs.operations.submit import Submitted
 from apps.jobs.types import REGISTRY, UnknownJobTypeError
 from apps.tenancy import idempotency
@@ -71,8 +72,9 @@ class Retry(APIView):
         responses={202: JobFields},
         tags=["jobs"],
         description="Queue a job that failed, timed out or was cancelled once more: the same job, with as many "
-        "attempts as at first. Decided anew: a refusal is 403 (over a limit: 429), and the job stays as it was. 409 "
-        "`not_retryable` for any other state.",
+        "attempts as at first; what it depended on is not asked again. Of a plan, the steps that did not succeed are "
+        "tried again, in their order. Decided anew: a refusal is 403 (over a limit: 429), and the job stays as it was. "
+        "409 `not_retryable` for any other state, and for a step: it is tried again with its plan.",
     )
     def post(self, request: Request, job_id: str) -> HttpResponse:
         """Run a job once more."""
@@ -85,12 +87,14 @@ class Retry(APIView):
             except UnknownJobTypeError as error:
                 raise problems.Conflict(f"{error}; it cannot run.", code="type_not_installed") from error
             with deciding():
-                refusal = control.resubmit(job_id=job.job_id, by=by, job_type=job_type, points=points.in_force())
+                again = control.resubmit if job.plan is None else reopen
+                refusal = again(job_id=job.job_id, by=by, job_type=job_type, points=points.in_force())
             if refusal is not None:
                 kept = Submitted(job_id=job.job_id, status=State(job.status), refusal=refusal)
                 return refused(kept, refusal=refusal)
+            began = State.QUEUED if job.plan is None else State.WAITING_CHILDREN
             transaction.on_commit(
-                lambda: metrics.job_entered(tenant_id=job.tenant_id, job_type=job.type, status=State.QUEUED),
+                lambda: metrics.job_entered(tenant_id=job.tenant_id, job_type=job.type, status=began),
                 robust=True,
             )
             return None

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 from rest_framework import serializers
 
 from apps.core import problems
 from apps.core.authzen import DecisionPointAwayError
-from apps.jobs import parsing
+from apps.core.ids import BadIdError, parse_id, uuid7
+from apps.jobs import dependencies, parsing
+from apps.jobs.dependencies import Rule
 from apps.jobs.fields import MAX_BATCH, SubmissionFields
 from apps.jobs.lifecycle import Priority
 from apps.jobs.operations.submit import (
+    DependsOn,
+    NotTakenError,
     Refusal,
     Submission,
     Submitted,
-    UnknownEnvironmentError,
+    UnknownDependencyError,
     UnknownTenantError,
+    UnusablePlanError,
 )
 from apps.jobs.types import REGISTRY, UnknownJobTypeError
 from apps.tenancy.permissions import tenant_or_404
@@ -28,9 +35,14 @@ from apps.tenancy.principals import ServicePrincipal
 # One for all requests: it keeps nothing of what it is asked, and making one costs more than asking it.
 FIELDS = SubmissionFields()
 
+Within = Callable[[int], UUID]
 
-def submission_of(values: dict[str, Any], *, principal: ServicePrincipal) -> Submission:
-    """Return the submission that a valid body asks for; raise the problem that names what is wrong with it."""
+
+def submission_of(values: dict[str, Any], *, principal: ServicePrincipal, within: Within | None = None) -> Submission:
+    """Return the submission that a valid body asks for; raise the problem that names what is wrong with it.
+
+    `within` finds the job at a place of the same batch, or raises the problem of a place that none was taken from.
+    """
     tenant_id = tenant_or_404(principal, values.get("tenant_id"))
     try:
         job_type = REGISTRY.get(values["type"])
@@ -46,6 +58,12 @@ def submission_of(values: dict[str, Any], *, principal: ServicePrincipal) -> Sub
         errors.append(
             problems.FieldError(field="contract", message=f"'{job_type.name}' takes no contract: leave it out")
         )
+    if job_type.plan:
+        errors += [
+            problems.FieldError(field=name, message=f"the steps of '{job_type.name}' have their own: leave it out")
+            for name in ("timeout_s", "concurrency_key", "retry")
+            if values[name] is not None
+        ]
     if errors:
         raise problems.BadRequest("Some fields are not as they must be.", code="invalid_fields", errors=errors)
     return Submission(
@@ -63,7 +81,27 @@ def submission_of(values: dict[str, Any], *, principal: ServicePrincipal) -> Sub
         retry=parsing.retry(values["retry"], of=job_type.retry),
         start_by_s=values["start_by_s"],
         deadline_s=values["deadline_s"],
+        depends_on=depends_on(values["depends_on"], within=within),
     )
+
+
+def depends_on(asked: dict[str, Any] | None, *, within: Within | None) -> DependsOn | None:
+    """Return which jobs a body depends on: by id, or by their place in the same batch."""
+    if asked is None:
+        return None
+    jobs: list[UUID] = []
+    for place, text in enumerate(asked.get("jobs", [])):
+        try:
+            jobs.append(parse_id(text))
+        except BadIdError as error:
+            raise parsing.bad_field(f"depends_on.jobs.{place}", "a job's id would be right") from error
+    if "batch" in asked and within is None:
+        raise parsing.bad_field("depends_on.batch", "there is no batch here: name the jobs by their ids, as 'jobs'")
+    jobs += [within(place) for place in asked.get("batch", []) if within is not None]
+    distinct = list(dict.fromkeys(jobs))
+    if not 1 <= len(distinct) <= dependencies.MOST:
+        raise parsing.bad_field("depends_on", f"1 to {dependencies.MOST} jobs would be right; or leave it out")
+    return DependsOn(jobs=distinct, rule=Rule(asked["rule"]))
 
 
 @contextmanager
@@ -72,8 +110,8 @@ def deciding() -> Iterator[None]:
     try:
         with deciding_points():
             yield
-    except UnknownEnvironmentError as error:
-        raise unknown_environment(error) from error
+    except NotTakenError as error:
+        raise not_taken(error) from error
     except UnknownTenantError as error:
         raise problems.NotFound from error
 
@@ -116,20 +154,31 @@ def batch_of(body: Any, *, principal: ServicePrincipal) -> list[Submission | pro
     jobs = body.get("jobs")
     if not isinstance(jobs, list) or not 1 <= len(jobs) <= MAX_BATCH:
         raise parsing.bad_field("jobs", f"a list of 1 to {MAX_BATCH} jobs would be right")
-    return [_one(job, principal=principal) for job in jobs]
+    taken: list[Submission | problems.Problem] = []
+
+    def within(place: int) -> UUID:
+        before = taken[place] if place < len(taken) else None
+        if not isinstance(before, Submission) or before.job_id is None:
+            raise parsing.bad_field("depends_on.batch", f"there is no job before this one that was taken at {place}")
+        return before.job_id
+
+    for job in jobs:
+        taken.append(_one(job, principal=principal, within=within))
+    return taken
 
 
-def _one(job: Any, *, principal: ServicePrincipal) -> Submission | problems.Problem:
+def _one(job: Any, *, principal: ServicePrincipal, within: Within) -> Submission | problems.Problem:
     try:
-        return submission_of(FIELDS.run_validation(job), principal=principal)
+        submission = submission_of(FIELDS.run_validation(job), principal=principal, within=within)
+        return replace(submission, job_id=uuid7())
     except (problems.Problem, serializers.ValidationError) as error:
         return problems.from_exception(error)
 
 
-def one_of_batch(made: Submitted | UnknownEnvironmentError | problems.Problem) -> dict[str, Any]:
+def one_of_batch(made: Submitted | NotTakenError | problems.Problem) -> dict[str, Any]:
     """Return what a batch answers in one job's place."""
-    if isinstance(made, UnknownEnvironmentError):
-        made = unknown_environment(made)
+    if isinstance(made, NotTakenError):
+        made = not_taken(made)
     if isinstance(made, problems.Problem):
         return made.body()
     if made.refusal is None:
@@ -140,6 +189,10 @@ def one_of_batch(made: Submitted | UnknownEnvironmentError | problems.Problem) -
     return body
 
 
-def unknown_environment(error: UnknownEnvironmentError) -> problems.Problem:
-    """Return the problem of a job for an environment that is not there for its tenant."""
+def not_taken(error: NotTakenError) -> problems.Problem:
+    """Return the problem of a job that names what is not there for its tenant."""
+    if isinstance(error, UnknownDependencyError):
+        return parsing.bad_field("depends_on.jobs", f"this tenant has no job {error}")
+    if isinstance(error, UnusablePlanError):
+        return parsing.bad_field("contract", str(error))
     return parsing.bad_field("environment", f"there is no environment '{error}' for this tenant")

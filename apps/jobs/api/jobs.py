@@ -32,9 +32,9 @@ from apps.jobs.fields import (
 )
 from apps.jobs.lifecycle import OUTCOMES, Priority, State
 from apps.jobs.operations.submit import (
+    NotTakenError,
     Submission,
     Submitted,
-    UnknownEnvironmentError,
     UnknownTenantError,
     submit,
     submit_all,
@@ -152,7 +152,7 @@ def _batch(asked: Sequence[Submission | problems.Problem], by_tenant: Mapping[st
     results = [one_of_batch(each) if isinstance(each, problems.Problem) else {} for each in asked]
     for tenant_id, places in sorted(by_tenant.items()):
         submissions = [each for place in places if isinstance(each := asked[place], Submission)]
-        made: Sequence[Submitted | UnknownEnvironmentError | problems.Problem]
+        made: Sequence[Submitted | NotTakenError | problems.Problem]
         try:
             with deciding_points(), in_tenant(tenant_id):
                 made = submit_all(submissions, points=points.in_force())

@@ -137,7 +137,12 @@ def render(jobs: list[Job]) -> list[dict[str, Any]]:
     proofs = [job.evidence_id for job in jobs if job.evidence_id is not None]
     evidence = states_of(proofs) if proofs else {}
     away = any(job.status == State.QUEUED for job in jobs) and queries.broker_is_away()
-    return [representation.job(job, evidence=evidence, decisions=decisions, broker_away=away) for job in jobs]
+    dependent = [job.job_id for job in jobs if job.depends_rule is not None]
+    upstreams = queries.upstreams_of(dependent) if dependent else {}
+    return [
+        representation.job(job, evidence=evidence, decisions=decisions, broker_away=away, upstreams=upstreams)
+        for job in jobs
+    ]
 
 
 @contextmanager
@@ -173,4 +178,5 @@ def _type(job_type: JobType) -> dict[str, Any]:
         "heartbeat_s": job_type.heartbeat_s,
         "cancel_grace_s": job_type.cancel_grace_s,
         "diagnostic": job_type.diagnostic,
+        "plan": job_type.plan,
     }

@@ -7,12 +7,14 @@ fence like everybody else, with its event and who asked.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import orjson
 from django.db import connection
 
+from apps.core.authzen import Question
 from apps.core.clock import after
 from apps.core.ids import uuid7
 from apps.events import operations as event_log
@@ -41,12 +43,20 @@ class ControlRefusedError(Exception):
         self.state = state
 
 
+class StepOfPlanError(ControlRefusedError):
+    """A step of a plan was to be tried again by itself; `parent_id` is the plan to ask for."""
+
+    def __init__(self, *, state: State, parent_id: UUID) -> None:
+        Exception.__init__(self, f"a step is tried again with its plan: retry job {parent_id}")
+        self.state = state
+
+
 REQUEST_CANCEL = f"""
 WITH asked AS (
     UPDATE jobs SET cancel_requested_at = clock_timestamp(), cancel_requested_by = %(by)s, cancel_reason = %(why)s
      WHERE job_id = %(job)s AND fence = %(fence)s AND status = 'running' AND cancel_requested_at IS NULL
     RETURNING tenant_id, %(event)s::uuid AS event_id, %(event_type)s AS event_type, job_id::text AS event_subject,
-              %(data)s::jsonb AS event_data
+              %(data)s::jsonb || {events.PARENT} AS event_data
 )
 {event_log.APPEND.format(source="asked")}
 """
@@ -87,14 +97,15 @@ def cancel(*, job_id: UUID, by: str, why: str | None = None) -> None:
 RESUBMIT = f"""
 WITH asked AS (
     SELECT * FROM jsonb_to_recordset(%(jobs)s) AS asked(
-        job_id uuid, old_fence bigint, source text, allowance smallint, obligations jsonb, contract_digest text,
-        start_by timestamptz, deadline_at timestamptz, event_id uuid, event_type text, event_subject text,
-        event_data jsonb, {evidence_log.COLUMNS})
+        job_id uuid, old_fence bigint, source text, target text, allowance smallint, obligations jsonb,
+        contract_digest text, start_by timestamptz, deadline_at timestamptz, event_id uuid, event_type text,
+        event_subject text, event_data jsonb, {evidence_log.COLUMNS})
 ), again AS (
-    UPDATE jobs j SET status = 'queued', outcome = NULL, reason_code = NULL, error = NULL, progress = NULL,
+    UPDATE jobs j SET status = asked.target, outcome = NULL, reason_code = NULL, error = NULL, progress = NULL,
            result = NULL, finished_at = NULL, evidence_id = NULL, fence = j.fence + 1, unclaimed = 0,
            max_attempts = j.attempt + asked.allowance, retries = j.retries + (j.attempt > 0)::int, due_at = NULL,
-           queued_at = clock_timestamp(), dispatched_at = NULL, started_at = NULL, worker_id = NULL, worker_pid = NULL,
+           queued_at = CASE WHEN asked.target = 'queued' THEN clock_timestamp() END, dispatched_at = NULL,
+           started_at = NULL, worker_id = NULL, worker_pid = NULL,
            obligations = asked.obligations, start_by = asked.start_by, deadline_at = asked.deadline_at,
            cancel_requested_at = NULL, cancel_requested_by = NULL, cancel_reason = NULL
       FROM asked WHERE j.job_id = asked.job_id AND j.fence = asked.old_fence AND j.status = asked.source
@@ -108,15 +119,32 @@ WITH asked AS (
 def resubmit(*, job_id: UUID, by: str, job_type: JobType, points: DecisionPoints) -> Refusal | None:
     """Queue a job that failed, timed out or was cancelled once more, with as many attempts as at first.
 
-    It is the same job, under the next fence. The decision points are asked anew: return what they refuse, and the job
-    stays as it was. Raises `ControlRefusedError` for a job in any other state, and what `submit` raises.
+    It is the same job, under the next fence; what it depended on is not asked again. The decision points are asked
+    anew: return what they refuse, and the job stays as it was. Raises `ControlRefusedError` for a job in any other
+    state and for a step, which is tried again with its plan, and what `submit` raises.
     """
     job = Job.objects.select_for_update().get(job_id=job_id)
     if State(job.status) not in TRANSITIONS[Move.REDO].sources:
         raise ControlRefusedError(state=State(job.status), asked="tried again")
+    if job.parent_id is not None:
+        raise StepOfPlanError(state=State(job.status), parent_id=job.parent_id)
     around = surroundings_of(environments=[job.environment_id], tenant_id=job.tenant_id)
     if job.environment_id not in around.regions:
         raise UnknownEnvironmentError(job.environment_id)
+    question = question_again(job, by=by, job_type=job_type, region=around.regions[job.environment_id])
+    ruling = Rulings(points=points).rule(question, job_type=job_type)
+    decisions = decision_rows(ruling.answers, job_id=job_id, tenant_id=job.tenant_id, decided_at=around.now)
+    with connection.cursor() as cursor:
+        if ruling.refusal is None:
+            row = row_again(job, target=State.QUEUED, by=by, job_type=job_type, ruling=ruling, now=around.now)
+            cursor.execute(RESUBMIT, {"jobs": orjson.dumps([row]).decode()})
+        cursor.execute(DECIDE, [orjson.dumps(decisions).decode()])
+    wake_scheduler()
+    return ruling.refusal
+
+
+def question_again(job: Job, *, by: str, job_type: JobType, region: str) -> Question:
+    """Return what the decision points are asked about a job that is to be tried again."""
     asked = Submission(
         tenant_id=job.tenant_id,
         job_type=job_type,
@@ -127,32 +155,31 @@ def resubmit(*, job_id: UUID, by: str, job_type: JobType, points: DecisionPoints
         environment=job.environment_id,
         trigger=job.trigger,
     )
-    question = question_of(asked, region=around.regions[job.environment_id])
-    ruling = Rulings(points=points).rule(question, job_type=job_type)
-    decisions = decision_rows(ruling.answers, job_id=job_id, tenant_id=job.tenant_id, decided_at=around.now)
-    with connection.cursor() as cursor:
-        if ruling.refusal is None:
-            policy = Retry(**job.retry) if job.retry else job_type.retry
-            row: dict[str, Any] = {
-                "job_id": str(job_id),
-                "old_fence": job.fence,
-                "source": job.status,
-                "allowance": policy.max_attempts,
-                "obligations": ruling.obligations,
-                "start_by": after(instant=around.now, seconds=job.start_by_s),
-                "deadline_at": after(instant=around.now, seconds=job.deadline_s),
-                "event_id": str(uuid7()),
-                "event_type": events.RESUBMITTED,
-                "event_subject": str(job_id),
-                "event_data": events.payload(
-                    job_id=job_id, job_type=job.type, status=State.QUEUED, attempt=job.attempt, by=by
-                ),
-            }
-            row |= evidence_log.row(_admitted_again(job, by=by, ruling=ruling), subject_id=str(job_id))
-            cursor.execute(RESUBMIT, {"jobs": orjson.dumps([row]).decode()})
-        cursor.execute(DECIDE, [orjson.dumps(decisions).decode()])
-    wake_scheduler()
-    return ruling.refusal
+    return question_of(asked, region=region)
+
+
+def row_again(
+    job: Job, *, target: State, by: str, job_type: JobType, ruling: Ruling, now: datetime
+) -> Mapping[str, Any]:
+    """Return a job that is over as a row of `RESUBMIT`: where it begins again, its event and its evidence."""
+    policy = Retry(**job.retry) if job.retry else job_type.retry
+    row: dict[str, Any] = {
+        "job_id": str(job.job_id),
+        "old_fence": job.fence,
+        "source": job.status,
+        "target": target,
+        "allowance": policy.max_attempts,
+        "obligations": ruling.obligations,
+        "start_by": after(instant=now, seconds=job.start_by_s),
+        "deadline_at": after(instant=now, seconds=job.deadline_s),
+        "event_id": str(uuid7()),
+        "event_type": events.RESUBMITTED,
+        "event_subject": str(job.job_id),
+        "event_data": events.payload(
+            job_id=job.job_id, job_type=job.type, status=target, attempt=job.attempt, by=by, parent_id=job.parent_id
+        ),
+    }
+    return row | evidence_log.row(_admitted_again(job, by=by, ruling=ruling), subject_id=str(job.job_id))
 
 
 def _admitted_again(job: Job, *, by: str, ruling: Ruling) -> Statement:
@@ -196,7 +223,7 @@ WITH asked AS (
     RETURNING tenant_id, %(event)s::uuid AS event_id, %(event_type)s AS event_type, job_id::text AS event_subject,
               jsonb_build_object('job_id', job_id, 'type', type, 'status', status, 'attempt', attempt,
                                  'reason_code', NULL, 'error_class', NULL, 'by', %(by)s::text,
-                                 'priority', %(word)s::text) AS event_data
+                                 'priority', %(word)s::text) || {events.PARENT} AS event_data
 )
 {event_log.APPEND.format(source="asked")} RETURNING subject
 """

@@ -145,7 +145,7 @@ WITH e AS (
      WHERE j.job_id = e.job_id AND j.fence = e.fence AND j.status = e.source
        AND j.bundle_id IS NOT DISTINCT FROM e.bundle
        AND (j.cancel_requested_at IS NULL OR e.status IN ('succeeded', 'cancelled'))
-    RETURNING j.tenant_id, j.region, j.worker_id, j.worker_pid, j.dispatched_at, j.started_at, e.*
+    RETURNING j.tenant_id, j.region, j.worker_id, j.worker_pid, j.dispatched_at, j.started_at, j.parent_id, e.*
 ), attempted AS (
     INSERT INTO attempts (job_id, fence, tenant_id, number, ending, worker_id, worker_pid, dispatched_at, started_at,
            finished_at, retry_at, error, result, noticed_by, log_digest, forced, log_lines)
@@ -156,7 +156,9 @@ WITH e AS (
              SELECT c.first_line - 1 + jsonb_array_length(c.lines) FROM log_chunks c
               WHERE c.job_id = ended.job_id AND c.fence = ended.fence ORDER BY c.first_line DESC LIMIT 1), 0) END
       FROM ended WHERE source IN ('dispatched', 'running')
-), told AS ({event_log.APPEND.format(source="ended")}
+), news AS (
+    SELECT event_id, tenant_id, event_type, event_subject, event_data || {events.PARENT} AS event_data FROM ended
+), told AS ({event_log.APPEND.format(source="news")}
 ), proven AS ({evidence_log.APPEND.format(source="ended")})
 SELECT job_id, fence FROM ended
 """

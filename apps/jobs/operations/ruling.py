@@ -13,10 +13,10 @@ from apps.core.ids import uuid7
 from apps.jobs.lifecycle import State
 from apps.jobs.types import JobType
 
-# An outage's jobs count as backlog like any other: deferral is no way around the cap.
+# An outage's jobs count as backlog like any other, and dependents: neither is a way around the cap.
 COUNT = """
-SELECT (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE tenant_id = %(tenant)s AND status IN ('queued', 'deferred')
-         LIMIT %(cap)s) AS waiting),
+SELECT (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE tenant_id = %(tenant)s
+         AND status IN ('queued', 'deferred', 'blocked') LIMIT %(cap)s) AS waiting),
        CASE WHEN %(per_day)s::int IS NOT NULL THEN (SELECT count(*) FROM (SELECT 1 FROM jobs
          WHERE tenant_id = %(tenant)s AND submitted_at >= date_trunc('day', clock_timestamp())
            AND status <> 'rejected' LIMIT %(per_day)s) AS today) END,
@@ -79,7 +79,7 @@ class Rulings:
 
     def count(self, status: State) -> None:
         """Count a job of this transaction that was written with `status`."""
-        self._waiting += status in {State.QUEUED, State.DEFERRED}
+        self._waiting += status in {State.QUEUED, State.DEFERRED, State.BLOCKED}
         self._today += status is not State.REJECTED
 
     def _ask(self, question: Question) -> Ruling:

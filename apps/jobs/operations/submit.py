@@ -22,20 +22,36 @@ from apps.evidence.models import Predicate
 from apps.evidence.statements import Statement, statement
 from apps.governance.queries import contract_digest
 from apps.jobs import events
+from apps.jobs.dependencies import Rule
 from apps.jobs.lifecycle import Priority, State
+from apps.jobs.operations import dependencies
 from apps.jobs.operations.decisions import decision_rows
+from apps.jobs.operations.dependencies import DependsOn
+from apps.jobs.operations.family import expand, rule_together
+from apps.jobs.operations.not_taken import (
+    NotTakenError,
+    UnknownDependencyError,
+    UnknownEnvironmentError,
+    UnknownTenantError,
+    UnusablePlanError,
+)
 from apps.jobs.operations.ruling import DecisionPoints, Refusal, Ruling, Rulings
 from apps.jobs.operations.wake import wake_scheduler
+from apps.jobs.plans import BadPlanError
 from apps.jobs.retry import Retry
 from apps.jobs.types import JobType
 
 __all__ = [
     "DecisionPoints",
+    "DependsOn",
+    "NotTakenError",
     "Refusal",
     "Submission",
     "Submitted",
+    "UnknownDependencyError",
     "UnknownEnvironmentError",
     "UnknownTenantError",
+    "UnusablePlanError",
     "submit",
     "submit_all",
 ]
@@ -59,6 +75,11 @@ class Submission:
     retry: Retry | None = None
     start_by_s: int | None = None
     deadline_s: int | None = None
+    job_id: UUID | None = None
+    depends_on: DependsOn | None = None
+    parent_id: UUID | None = None
+    step: str | None = None
+    plan: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,14 +94,7 @@ class Submitted:
     refusal: Refusal | None
     row: Mapping[str, Any] = field(default_factory=dict, repr=False)
     decisions: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
-
-
-class UnknownEnvironmentError(LookupError):
-    """There is no such environment, or it is not for this tenant: nothing could ever serve the request."""
-
-
-class UnknownTenantError(LookupError):
-    """There is no such tenant: a token for all of them may name any."""
+    upstreams: Sequence[UUID] = ()
 
 
 # The broker's breaker is read here, in the one look around that a submission needs anyway: a row of PostgreSQL's, so
@@ -110,45 +124,63 @@ def submit(submission: Submission, *, points: DecisionPoints) -> Submitted:
     before anything is written and lets `DecisionPointAwayError` through, with no row left behind.
     """
     (made,) = submit_all([submission], points=points)
-    if isinstance(made, UnknownEnvironmentError):
+    if isinstance(made, NotTakenError):
         raise made
     return made
 
 
-def submit_all(
-    submissions: Sequence[Submission], *, points: DecisionPoints
-) -> list[Submitted | UnknownEnvironmentError]:
+def submit_all(submissions: Sequence[Submission], *, points: DecisionPoints) -> list[Submitted | NotTakenError]:
     """Admit or refuse each of one tenant's submissions and write all in one statement; return what came of each.
 
-    As `submit`, but an environment that is not there is told in its submission's place, and the others are written.
+    As `submit`, but an environment or dependency that is not there is told in its submission's place, and the others
+    are written. A submission may depend on one before it in the same call, by the `job_id` it was given.
     """
     tenant_id = submissions[0].tenant_id
     around = surroundings_of(environments={each.environment for each in submissions}, tenant_id=tenant_id)
     rulings = Rulings(points=points)
     pinned: dict[str | None, str | None] = {}
-    results: list[Submitted | UnknownEnvironmentError] = []
+    results: list[Submitted | NotTakenError] = []
     rows: list[dict[str, Any]] = []
     decisions: list[dict[str, Any]] = []
+    upstreams = dependencies.Upstreams(submissions)
+    entered: list[Submitted] = []
     for each in submissions:
         if each.environment not in around.regions:
             results.append(UnknownEnvironmentError(each.environment))
             continue
-        question = question_of(each, region=around.regions[each.environment])
-        ruling = rulings.rule(question, job_type=each.job_type)
-        status = _first_status(each, ruling=ruling, around=around)
-        rulings.count(status)
-        if each.contract not in pinned:
-            pinned[each.contract] = contract_digest(reference=each.contract, tenant_id=tenant_id)
-        made = Submitted(job_id=uuid7(), status=status, refusal=ruling.refusal)
-        row = _row(each, made=made, around=around, ruling=ruling, pinned=pinned[each.contract])
-        decided = decision_rows(ruling.answers, job_id=made.job_id, tenant_id=each.tenant_id, decided_at=around.now)
-        rows.append(row)
-        decisions += decided
-        results.append(replace(made, row=row, decisions=decided))
+        if (missing := upstreams.missing(each.depends_on)) is not None:
+            results.append(UnknownDependencyError(missing))
+            continue
+        try:
+            whole, steps = expand(each)
+        except BadPlanError as error:
+            results.append(UnusablePlanError(str(error)))
+            continue
+        region = around.regions[each.environment]
+        ruled = rule_together([(one, question_of(one, region=region)) for one in (whole, *steps)], rulings=rulings)
+        for one, ruling in zip([whole, *steps], ruled, strict=False):
+            made = Submitted(
+                job_id=one.job_id or uuid7(),
+                status=_first_status(one, ruling=ruling, around=around),
+                refusal=ruling.refusal,
+            )
+            rulings.count(made.status)
+            if one.contract not in pinned:
+                pinned[one.contract] = contract_digest(reference=one.contract, tenant_id=tenant_id)
+            row = _row(one, made=made, around=around, ruling=ruling, pinned=pinned[one.contract])
+            decided = decision_rows(ruling.answers, job_id=made.job_id, tenant_id=one.tenant_id, decided_at=around.now)
+            made = replace(made, row=row, decisions=decided, upstreams=one.depends_on.jobs if one.depends_on else ())
+            rows.append(row)
+            upstreams.wrote(made.job_id, depends_on=one.depends_on)
+            decisions += decided
+            entered.append(made)
+            if one is whole:
+                results.append(made)
     if rows:
         with preparing() as cursor:
             cursor.execute(WRITE, {"jobs": orjson.dumps(rows).decode(), "decisions": orjson.dumps(decisions).decode()})
-    if any(isinstance(made, Submitted) and made.status is State.QUEUED for made in results):
+        upstreams.link(tenant_id=tenant_id)
+    if any(made.status in {State.QUEUED, State.BLOCKED} for made in entered):
         wake_scheduler()
     return results
 
@@ -181,9 +213,16 @@ def question_of(submission: Submission, *, region: str) -> Question:
 
 
 def _first_status(submission: Submission, *, ruling: Ruling, around: Surroundings) -> State:
-    """Return where the job begins: refused, due later, due while the broker is away, or eligible."""
+    """Return where the job begins: refused, dependent, due later, due while the broker is away, or eligible.
+
+    A dependent's upstreams may all be over: the scheduler, which alone decides rules, finds it among their news.
+    """
     if ruling.refusal is not None:
         return State.REJECTED
+    if submission.plan is not None:
+        return State.WAITING_CHILDREN
+    if submission.depends_on is not None and submission.depends_on.rule is not Rule.ALWAYS:
+        return State.BLOCKED
     if submission.run_at is not None and submission.run_at > around.now:
         return State.SCHEDULED
     return State.DEFERRED if around.broker_away else State.QUEUED
@@ -196,22 +235,23 @@ WITH asked AS (
         environment_id text, region text, contract text, contract_digest text, params jsonb, params_digest text,
         trigger text, submitted_by text, concurrency_key text, timeout_s int, max_attempts smallint, obligations jsonb,
         retry jsonb, start_by_s int, start_by timestamptz, deadline_s int, deadline_at timestamptz,
-        heartbeat_s float8, cancel_grace_s float8,
-        run_at timestamptz, submitted_at timestamptz, queued_at timestamptz, fence bigint, error jsonb,
+        heartbeat_s float8, cancel_grace_s float8, parent_id uuid, step text, plan jsonb, depends_rule text,
+        watched boolean, run_at timestamptz, submitted_at timestamptz, queued_at timestamptz, fence bigint, error jsonb,
         event_id uuid, event_type text, event_subject text, event_data jsonb, {evidence_log.COLUMNS})
 ), written AS (
     INSERT INTO jobs (job_id, tenant_id, type, status, outcome, reason_code, priority, environment_id, region, contract,
         contract_digest, params, params_digest, trigger, submitted_by, concurrency_key, timeout_s, max_attempts,
         obligations, run_at, due_at, submitted_at, queued_at, finished_at, error, evidence_id,
         attempt, retries, fence, unclaimed, retry, start_by_s, start_by, deadline_s, deadline_at, heartbeat_s,
-        cancel_grace_s)
+        cancel_grace_s, parent_id, step, plan, depends_rule, watched)
     SELECT job_id, tenant_id, type, status, outcome, reason_code, priority, environment_id, region, contract,
         contract_digest, params, params_digest, trigger, submitted_by, concurrency_key, timeout_s, max_attempts,
         obligations, run_at, CASE WHEN status = 'scheduled' THEN run_at END, submitted_at,
         queued_at,
         CASE WHEN outcome IS NOT NULL THEN clock_timestamp() END, error,
         CASE WHEN outcome IS NOT NULL THEN record_id END, 0, 0, 0, 0,
-        retry, start_by_s, start_by, deadline_s, deadline_at, heartbeat_s, cancel_grace_s
+        retry, start_by_s, start_by, deadline_s, deadline_at, heartbeat_s, cancel_grace_s, parent_id, step, plan,
+        depends_rule, watched
       FROM asked
 ), decided AS (
     INSERT INTO decisions (decision_id, tenant_id, job_id, point, action, allowed, reason_code, reason, policy_revision,
@@ -259,6 +299,11 @@ def _row(
         "deadline_at": after(instant=around.now, seconds=submission.deadline_s),
         "obligations": ruling.obligations,
         "run_at": submission.run_at,
+        "parent_id": submission.parent_id and str(submission.parent_id),
+        "step": submission.step,
+        "plan": submission.plan,
+        "depends_rule": submission.depends_on and submission.depends_on.rule,
+        "watched": submission.parent_id is not None or submission.plan is not None,
         "submitted_at": around.now,
         "queued_at": around.now if status is State.QUEUED else None,
         "attempt": 0,
@@ -274,6 +319,7 @@ def _row(
             status=status,
             attempt=0,
             reason_code=refusal.code if refusal else None,
+            parent_id=submission.parent_id,
         ),
     }
     return row | evidence_log.row(_evidence(row, ruling=ruling), subject_id=row["job_id"])
@@ -298,6 +344,7 @@ def _evidence(row: Mapping[str, Any], *, ruling: Ruling) -> Statement:
             "submitted_by": row["submitted_by"],
             "submitted_at": row["submitted_at"].isoformat(),
             "trigger": row["trigger"],
+            **({"parent": row["parent_id"], "step": row["step"]} if row["parent_id"] else {}),
             "reason_code": row["reason_code"],
             "decisions": {
                 point: {

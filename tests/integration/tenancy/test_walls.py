@@ -16,7 +16,8 @@ from django.db import Error, connection, models, transaction
 
 from apps.events.models import Event
 from apps.evidence.models import Record
-from apps.jobs.models import Attempt, Decision, Job, LogChunk
+from apps.jobs.models import Attempt, Decision, Dependency, Job, LogChunk
+from apps.jobs.operations.dependencies import DependsOn
 from apps.jobs.operations.run import report
 from apps.tenancy.context import (
     NoTenantContextError,
@@ -35,7 +36,7 @@ from tests.support.work import admitted, claimed, finish, only, worker
 
 InRole = Callable[[DatabaseRole], AbstractContextManager[None]]
 
-OWNED: list[type[models.Model]] = [Job, Attempt, Decision, LogChunk, Event, Record, IdempotencyKey]
+OWNED: list[type[models.Model]] = [Job, Dependency, Attempt, Decision, LogChunk, Event, Record, IdempotencyKey]
 TABLES = [model._meta.db_table for model in OWNED]
 tables = pytest.mark.parametrize("table", TABLES)
 
@@ -45,6 +46,8 @@ def work_of_two_tenants(db: None, control: Control) -> None:
     """Leave rows of acme and globex in every tenant-owned table."""
     key = {"Idempotency-Key": "the-same"}
     ids = [UUID(said(Module(tenant).post({"type": "ops.noop"}, **key), 202)["job_id"]) for tenant in ("acme", "globex")]
+    for tenant, job_id in zip(("acme", "globex"), ids, strict=True):
+        admitted(tenant=tenant, depends_on=DependsOn(jobs=[job_id]))
     with control():
         mine = worker()
         for job_id in ids:
@@ -323,7 +326,7 @@ class TestWhatNobodyMayTouch:
         self, work_of_two_tenants: None, control: Control
     ) -> None:
         with control():
-            assert ask_nothing("UPDATE events SET sequence = NULL") == 4
+            assert ask_nothing("UPDATE events SET sequence = NULL") == 6
             assert (
                 ask_nothing("UPDATE evidence_records SET state = 'emitted', ref = 'r', tries = 1, number = NULL") == 4
             )
@@ -379,7 +382,7 @@ class TestOperators:
             with acting_for("acme"):
                 assert ask("SELECT current_user") == [("ops_app",)]
                 assert tenants_in("jobs") == ["acme"]
-                assert ask_nothing("UPDATE jobs SET priority = 0") == 1
+                assert ask_nothing("UPDATE jobs SET priority = 0") == 2
             assert tenants_in("jobs") == ["acme", "globex"]
             with refused():
                 ask_nothing("UPDATE jobs SET priority = 1")

@@ -29,6 +29,7 @@ scheduled         release    queued
 scheduled         time_out   timed_out
 scheduled         cancel     cancelled
 blocked           release    queued
+blocked           postpone   scheduled
 blocked           time_out   timed_out
 blocked           cancel     cancelled
 queued            dispatch   dispatched
@@ -60,10 +61,13 @@ waiting_children  time_out   timed_out
 waiting_children  cancel     cancelled
 succeeded         owe_audit  pending_audit
 failed            redo       queued
+failed            reopen     waiting_children
 failed            owe_audit  pending_audit
 cancelled         redo       queued
+cancelled         reopen     waiting_children
 cancelled         owe_audit  pending_audit
 timed_out         redo       queued
+timed_out         reopen     waiting_children
 timed_out         owe_audit  pending_audit
 rejected          owe_audit  pending_audit
 """

@@ -305,6 +305,9 @@ def test_types_are_read_without_django_duckdb_or_pyarrow() -> None:
         [sys.executable, "-c", textwrap.dedent(code)], check=True, capture_output=True, text=True, timeout=60
     )
     assert done.stdout.split() == [
+        "contract.run",
+        "data.check",
+        "dataset.promote",
         "ingest.file",
         "kpi.refresh",
         "ops.crash",
