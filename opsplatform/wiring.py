@@ -21,6 +21,8 @@ JOB_TYPES = (
     "workers.catalog.contract_run",
     "workers.catalog.data_check",
     "workers.catalog.dataset_promote",
+    "workers.catalog.ingest_http",
+    "workers.catalog.http_call",
 )
 
 # Event type → what reacts to it, by dotted path. Nothing reacts yet: every event is heard by the stream and the log.

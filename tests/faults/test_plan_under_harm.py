@@ -39,9 +39,9 @@ def test_it_is_completed_once(plane: Plane, caller: Caller, truth: Truth) -> Non
         "first": "succeeded", "left": "succeeded", "right": "succeeded", "last": "succeeded", "never": "cancelled",
     }  # fmt: skip
     twice = truth.rows(
-        "SELECT subject, type, count(*) FROM events JOIN jobs ON job_id::text = subject"
+        "SELECT e.subject, e.type, count(*) FROM events e JOIN jobs ON job_id::text = e.subject"
         " WHERE (job_id = %s OR parent_id = %s) AND outcome IS NOT NULL"
-        " AND type IN ('operations.job.completed', 'operations.job.cancelled', 'operations.job.failed')"
+        " AND e.type IN ('operations.job.completed', 'operations.job.cancelled', 'operations.job.failed')"
         " GROUP BY 1, 2 HAVING count(*) <> 1",
         plan,
         plan,

@@ -11,4 +11,6 @@ MODULES = (
     "workers.catalog.contract_run",
     "workers.catalog.data_check",
     "workers.catalog.dataset_promote",
+    "workers.catalog.ingest_http",
+    "workers.catalog.http_call",
 )
