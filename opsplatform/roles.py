@@ -15,8 +15,18 @@ from django.db.backends.utils import CursorWrapper
 ROLES = ("ops_owner", "ops_app", "ops_control", "ops_operator")
 
 CONFIGURATION = ("tenants", "subscriptions", "plans", "contracts", "policies", "environments")
-TENANT_OWNED = ("jobs", "attempts", "decisions", "log_chunks", "events", "evidence_records", "idempotency_keys")
-LOOPS = ("processes", "event_consumers", "breakers")
+TENANT_OWNED = (
+    "jobs",
+    "attempts",
+    "decisions",
+    "log_chunks",
+    "events",
+    "evidence_records",
+    "idempotency_keys",
+    "start_predictions",
+    "gate_intervals",
+)
+LOOPS = ("processes", "event_consumers", "breakers", "leaders", "rate_buckets")
 PEOPLE = (
     "auth_user",
     "auth_group",
@@ -39,14 +49,16 @@ BEAT = (
 
 GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_app", "SELECT", (*CONFIGURATION, *TENANT_OWNED, "breakers", "processes", "django_migrations")),
+    ("ops_app", "SELECT", ("rate_buckets",)),
+    ("ops_app", "INSERT", ("start_predictions",)),
     ("ops_app", "INSERT", ("jobs", "decisions", "events", "evidence_records", "attempts", "processes")),
     ("ops_app", "UPDATE", ("jobs", "processes")),
     ("ops_app", "INSERT, UPDATE, DELETE", ("idempotency_keys",)),
     ("ops_control", "SELECT", (*CONFIGURATION, *TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_control", "INSERT", (*TENANT_OWNED, *LOOPS)),
-    ("ops_control", "UPDATE", ("jobs", "attempts", *LOOPS)),
+    ("ops_control", "UPDATE", ("jobs", "attempts", "gate_intervals", *LOOPS)),
     ("ops_control", "UPDATE, DELETE", ("idempotency_keys",)),  # purging locks what it deletes
-    ("ops_control", "DELETE", ("processes",)),
+    ("ops_control", "DELETE", ("processes", "gate_intervals", "start_predictions")),
     ("ops_control", "UPDATE (sequence)", ("events",)),
     ("ops_control", "UPDATE (number, state, ref, tries)", ("evidence_records",)),
     ("ops_control", "SELECT, INSERT, UPDATE, DELETE", BEAT),

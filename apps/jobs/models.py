@@ -12,12 +12,14 @@ from django.db.models import Q
 
 from apps.core.database import ClockTimestamp
 from apps.jobs.lifecycle import HOLDING_SLOT, OUTCOMES, Ending, Priority, State
+from apps.jobs.scheduler_models import GateInterval, Leader, RateBucket, StartPrediction  # noqa: F401 - Django looks for models here
 from apps.tenancy.context import TenantManager
 from apps.tenancy.models import Tenant
 
 STATES = [(state.value, state.value) for state in State]
 OUTCOME_WORDS = sorted(state.value for state in OUTCOMES)
 NOT_SUCCEEDED = sorted(state.value for state in OUTCOMES if state is not State.SUCCEEDED)
+HAS_KEY = models.ExpressionWrapper(Q(concurrency_key__isnull=False), output_field=models.BooleanField())
 HOLDING = sorted(state.value for state in HOLDING_SLOT)
 
 
@@ -141,9 +143,20 @@ class Job(models.Model):
         indexes = [
             models.Index(fields=["tenant", "-job_id"], name="jobs_tenant_newest"),
             models.Index(
-                fields=["environment", "tenant", "priority", "queued_at", "job_id"],
-                name="jobs_queue",
+                "environment",
+                "tenant",
+                "type",
+                "priority",
+                HAS_KEY,
+                "queued_at",
+                "job_id",
+                name="jobs_lanes",
                 condition=Q(status="queued"),
+            ),
+            models.Index(
+                fields=["environment", "tenant", "type", "concurrency_key", "priority", "queued_at", "job_id"],
+                name="jobs_lane_keys",
+                condition=Q(status="queued", concurrency_key__isnull=False),
             ),
             models.Index(fields=["environment", "tenant"], name="jobs_holding_slot", condition=Q(status__in=HOLDING)),
             models.Index(fields=["due_at"], name="jobs_due", condition=Q(status__in=["scheduled", "retrying"])),
