@@ -26,7 +26,7 @@ TENANT_OWNED = (
     "start_predictions",
     "gate_intervals",
 )
-LOOPS = ("processes", "event_consumers", "breakers", "leaders", "rate_buckets")
+LOOPS = ("processes", "event_consumers", "breakers", "leaders", "rate_buckets", "pool_loads")
 PEOPLE = (
     "auth_user",
     "auth_group",
@@ -49,7 +49,7 @@ BEAT = (
 
 GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_app", "SELECT", (*CONFIGURATION, *TENANT_OWNED, "breakers", "processes", "django_migrations")),
-    ("ops_app", "SELECT", ("rate_buckets",)),
+    ("ops_app", "SELECT", ("rate_buckets", "pool_loads")),
     ("ops_app", "INSERT", ("start_predictions",)),
     ("ops_app", "INSERT", ("jobs", "decisions", "events", "evidence_records", "attempts", "processes")),
     ("ops_app", "UPDATE", ("jobs", "processes")),

@@ -28,7 +28,7 @@ from apps.jobs.types import REGISTRY
 from apps.subscription.queries import shares
 from apps.tenancy import keys
 from apps.tenancy.context import across_tenants
-from workers import loop
+from workers import gatekeeper, loop
 from workers.broker import Broker, refusals
 from workers.message import Message
 from workers.policies import retry_of
@@ -52,7 +52,7 @@ class Scheduler:
 
     def __init__(self, *, app: Any) -> None:
         self._app = app
-        self._swept_at = 0.0
+        self._swept_at = self._noted_at = 0.0
         self._broker = Broker(app=app)
         self._refusals = refusals(app)
         self._looked_at, self._found = 0.0, 0
@@ -83,6 +83,9 @@ class Scheduler:
         if now - self._swept_at >= SWEEP_EVERY_S:
             self._swept_at = now
             self.sweep()
+        if now - self._noted_at >= LOOK_EVERY_S:
+            self._noted_at = now
+            gatekeeper.note(away=self._broker.away, limits=self._limits, buckets=self._rates, selector=self._selector)
         release_due(limit=1000)
         self._broker.look()
         if not self._epoch:

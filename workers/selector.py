@@ -111,6 +111,11 @@ class Selector:
         self._ledger.forget(pool.name, keep=self._shares)
         return Choice(jobs=look.chosen, newcomers=roster.newcomers, again=again)
 
+    def waiting_weight(self, environment: str) -> float:
+        """Return the weight of the tenants that wait there, together, as far as it is known."""
+        roster = self._rosters.get(environment)
+        return float(sum(share.weight for name, share in self._shares.items() if roster is not None and name in roster))
+
     def handed_out(self, jobs: Iterable[tuple[Dispatch, Waiting]], *, environment: str) -> None:
         """Charge what was dispatched, in order, to its tenants."""
         roster = self._rosters[environment]

@@ -12,7 +12,7 @@ from django.db.models import Q
 
 from apps.core.database import ClockTimestamp
 from apps.jobs.lifecycle import HOLDING_SLOT, OUTCOMES, Ending, Priority, State
-from apps.jobs.scheduler_models import GateInterval, Leader, RateBucket, StartPrediction  # noqa: F401 - Django looks for models here
+from apps.jobs.scheduler_models import GateInterval, Leader, PoolLoad, RateBucket, StartPrediction  # noqa: F401 - Django looks for models here
 from apps.tenancy.context import TenantManager
 from apps.tenancy.models import Tenant
 

@@ -67,7 +67,12 @@ def job(
             point: decision(made[point]) if point in made else None for point in ("governance", "subscription")
         },
         "waiting_for": "broker_down" if held_up else None,
-        "links": {"self": address, "timeline": f"{address}/timeline", "logs": f"{address}/logs"},
+        "links": {
+            "self": address,
+            "why": f"{address}/why",
+            "timeline": f"{address}/timeline",
+            "logs": f"{address}/logs",
+        },
     }
 
 

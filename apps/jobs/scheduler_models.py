@@ -81,3 +81,19 @@ class StartPrediction(models.Model):
 
     def __str__(self) -> str:
         return f"{self.job_id}: {self.starts_at}"
+
+
+class PoolLoad(models.Model):
+    """An environment's load as the scheduler saw it, written each second: counts only, no tenant's name."""
+
+    environment = models.CharField(primary_key=True, max_length=48)
+    by_type = models.JSONField(default=dict, help_text="leases by job type")
+    children = models.PositiveIntegerField(help_text="worker processes that serve it")
+    waiting_weight = models.FloatField(help_text="of the tenants that wait, together")
+    seen_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    class Meta:
+        db_table = "pool_loads"
+
+    def __str__(self) -> str:
+        return f"{self.environment}: {self.by_type}"

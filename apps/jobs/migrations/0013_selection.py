@@ -77,6 +77,17 @@ class Migration(migrations.Migration):
                 ('every', django.db.models.manager.Manager()),
             ],
         ),
+        migrations.CreateModel(
+            name="PoolLoad",
+            fields=[
+                ("environment", models.CharField(max_length=48, primary_key=True, serialize=False)),
+                ("by_type", models.JSONField(default=dict, help_text="leases by job type")),
+                ("children", models.PositiveIntegerField(help_text="worker processes that serve it")),
+                ("waiting_weight", models.FloatField(help_text="of the tenants that wait, together")),
+                ("seen_at", models.DateTimeField(db_default=apps.core.database.ClockTimestamp())),
+            ],
+            options={"db_table": "pool_loads"},
+        ),
         migrations.RemoveIndex(
             model_name='job',
             name='jobs_queue',

@@ -231,6 +231,7 @@ class TestPlans:
         self, full: psycopg.Connection[Any], control: Control, query: str, values: dict[str, Any]
     ) -> None:
         with control(), connection.cursor() as cursor:
+            cursor.execute("SET enable_seqscan = on")
             cursor.execute("EXPLAIN (ANALYZE, BUFFERS) " + query, values)
             plan = "\n".join(row[0] for row in cursor.fetchall())
         assert "Seq Scan on jobs" not in plan, plan

@@ -33,7 +33,7 @@ class Submit(NamedTuple):
     type: str
     priority: int
     key: str | None
-    count: int
+    jobs: int
 
 
 class End(NamedTuple):
@@ -102,7 +102,7 @@ class World:
                     type=step.type,
                     priority=step.priority,
                     key=step.key,
-                    count=step.count,
+                    count=step.jobs,
                 )
             case End():
                 live = [
