@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--quick] [--only drain,submission,start,idle]`: run, print the table, keep it as JSON."""
+"""`python -m benchmarks [--quick] [--only drain,submission,start,idle,decision]`: run, print the table, keep JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from opsplatform.demo import place
 from opsplatform.plane import CHECKOUT
 
 RESULTS = CHECKOUT / "benchmarks" / "results"
-CLAIMS = ("drain", "submission", "start", "idle")
+CLAIMS = ("drain", "submission", "start", "idle", "decision")
 
 
 def main() -> None:
@@ -57,6 +57,11 @@ def run(rows: list[Row], *, folder: Path, only: set[str], quick: bool) -> None:
         sys.stdout.write(f"{row.markdown()}\n")
         sys.stdout.flush()
 
+    if "decision" in only:
+        for row in decision.rows(folder=folder, quick=quick):
+            tell(row)
+    if only == {"decision"}:
+        return
     jobs, pairs = (1000, 1) if quick else (4000, 3)
     with ground(folder=folder) as at:
         token = at.token()

@@ -23,16 +23,15 @@ from apps.jobs.operations import leadership, rates, recover
 from apps.jobs.operations.dispatch import Dispatched, dispatch, release_due
 from apps.jobs.operations.wake import CHANNEL
 from apps.jobs.rate import parse_rate
-from apps.jobs.scheduling import Gate, Held, TenantShare, TypeLimits, Waiting
+from apps.jobs.scheduling import Gate, Held, TypeLimits, Waiting
 from apps.jobs.types import REGISTRY
-from apps.subscription.queries import shares
 from apps.tenancy import keys
 from apps.tenancy.context import across_tenants
 from workers import gatekeeper, loop
 from workers.broker import Broker, refusals
 from workers.message import Message
 from workers.policies import retry_of
-from workers.selector import Selector
+from workers.selector import KnownShares, Selector
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +64,7 @@ class Scheduler:
             for each in REGISTRY
         }
         self._rates = {f"type:{each.name}": parse_rate(each.limits.rate) for each in REGISTRY if each.limits.rate}
+        self._shares = KnownShares()
         self._selector = Selector(limits=self._limits)
         self._epoch = 0
 
@@ -121,7 +121,7 @@ class Scheduler:
         """
         again = False
         holding, flying, paces = queries.holding(), flight.flying(), self._paces.known()
-        self._selector.observe(holding=holding, shares=_shares(), gates=self._gates())
+        self._selector.observe(holding=holding, known=self._shares.now(), gates=self._gates())
         held = Held(holding, tokens=rates.left(self._rates))
         crews = flight.crews()
         for pool in queries.pools():
@@ -243,10 +243,6 @@ class Paces:
     def wanted(self) -> None:
         """Read again soon: a type was sent off whose pace nobody knows."""
         self._every_s = PACE_SOON_S
-
-
-def _shares() -> dict[str, TenantShare]:
-    return {each.tenant_id: TenantShare(weight=each.weight, max_running=each.max_running) for each in shares()}
 
 
 def _ids(ended: set[tuple[UUID, int]]) -> list[str]:

@@ -7,6 +7,7 @@ again, and no limit rests on it.
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,7 +32,9 @@ from apps.jobs.scheduling import (
     gate_of,
     tenant_may,
 )
+from apps.subscription.queries import shares
 
+SHARES_EVERY_S = 1.0
 # Tenants whose queues are read at a time, and how often in one look: what a decision costs at most.
 CHUNK = 64
 CHUNKS = 6
@@ -39,6 +42,23 @@ FEW = 8
 # At a start, what the last minute's attempts took stands for what the leader before had in mind.
 REMEMBER_S = 60.0
 REMEMBER_ATTEMPTS = 5000
+
+
+class KnownShares:
+    """Every tenant's share as last read: a look must not cost more where more tenants are subscribed."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, TenantShare] = {}
+        self._read_at = -math.inf
+
+    def now(self) -> dict[str, TenantShare]:
+        """Return the shares, at most `SHARES_EVERY_S` old."""
+        if time.monotonic() - self._read_at >= SHARES_EVERY_S:
+            self._read_at = time.monotonic()
+            self._known = {
+                each.tenant_id: TenantShare(weight=each.weight, max_running=each.max_running) for each in shares()
+            }
+        return self._known
 
 
 @dataclass(kw_only=True)
@@ -66,12 +86,13 @@ class Selector:
         self._ledger, self._rosters, self._begun = Ledger(), {}, False
 
     def observe(
-        self, *, holding: Iterable[Holding], shares: Mapping[str, TenantShare], gates: Sequence[Gate] = ()
+        self, *, holding: Iterable[Holding], known: Mapping[str, TenantShare], gates: Sequence[Gate] = ()
     ) -> None:
         """Take in the leases, shares and gates of this look: virtual times are set right by what has ended."""
         holding = list(holding)
-        self._shares, self._gates = shares, gates
-        self._ledger.weigh({tenant_id: share.weight for tenant_id, share in shares.items()})
+        if known is not self._shares or not self._begun:
+            self._ledger.weigh({tenant_id: share.weight for tenant_id, share in known.items()})
+        self._shares, self._gates = known, gates
         if not self._begun:
             self._ledger.rebuild(selection.used(seconds=REMEMBER_S, limit=REMEMBER_ATTEMPTS))
             self._begun = True

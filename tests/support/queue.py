@@ -103,7 +103,7 @@ class Driver:
         """Look once, dispatch what was chosen, and return it."""
         holding = queries.holding()
         by_tenant = {s.tenant_id: TenantShare(weight=s.weight, max_running=s.max_running) for s in shares()}
-        self.selector.observe(holding=holding, shares=by_tenant, gates=self.gates)
+        self.selector.observe(holding=holding, known=by_tenant, gates=self.gates)
         held = Held(holding)
         pool = Pool(name=self.name, capacity=self.slots, reserved_slots=self.reserved)
         room = self.slots - held.pool[self.name]
