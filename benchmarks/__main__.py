@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from benchmarks import drain, idle, start, submission
+from benchmarks import decision, drain, idle, start, submission
 from benchmarks.figures import Row, document, table
 from benchmarks.ground import Ground, facts, ground
 from opsplatform import os_processes

@@ -87,9 +87,9 @@ def main() -> None:
     home = Path(os.environ["OPS_HOME"])
     started = embedded.start(home=home, variables={})
     try:
-        subprocess.run(
-            [sys.executable, "manage.py", "set_up"], cwd=CHECKOUT, check=True, stdout=sys.stderr, timeout=120
-        )
+        plain = {name: value for name, value in os.environ.items() if name != "OPS_DATABASE_ROLE"}
+        manage = [sys.executable, "manage.py", "set_up"]
+        subprocess.run(manage, cwd=CHECKOUT, env=plain, check=True, stdout=sys.stderr, timeout=120)
         django.setup()
         url = (started.superuser_url or "").rsplit("/", 1)[0] + "/ops"
         with psycopg.connect(url, autocommit=True) as session:
