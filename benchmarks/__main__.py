@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from benchmarks import drain, idle, neighbour, start, submission
+from benchmarks import decision, drain, idle, neighbour, start, submission
 from benchmarks.figures import Row, document, table
 from benchmarks.ground import Ground, facts, ground
 from opsplatform import os_processes
@@ -19,7 +19,7 @@ from opsplatform.demo import place
 from opsplatform.plane import CHECKOUT
 
 RESULTS = CHECKOUT / "benchmarks" / "results"
-CLAIMS = ("drain", "submission", "start", "idle", "neighbour")
+CLAIMS = ("drain", "submission", "start", "idle", "neighbour", "decision")
 
 
 def main() -> None:
@@ -57,6 +57,11 @@ def run(rows: list[Row], *, folder: Path, only: set[str], quick: bool) -> None:
         sys.stdout.write(f"{row.markdown()}\n")
         sys.stdout.flush()
 
+    if "decision" in only:
+        for row in decision.rows(folder=folder, quick=quick):
+            tell(row)
+    if only == {"decision"}:
+        return
     jobs, pairs = (1000, 1) if quick else (4000, 3)
     with ground(folder=folder) as at:
         token = at.token()

@@ -24,8 +24,10 @@ TENANT_OWNED = (
     "events",
     "evidence_records",
     "idempotency_keys",
+    "start_predictions",
+    "gate_intervals",
 )
-LOOPS = ("processes", "event_consumers", "breakers")
+LOOPS = ("processes", "event_consumers", "breakers", "leaders", "rate_buckets", "pool_loads")
 PEOPLE = (
     "auth_user",
     "auth_group",
@@ -48,6 +50,8 @@ BEAT = (
 
 GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_app", "SELECT", (*CONFIGURATION, *TENANT_OWNED, "breakers", "processes", "django_migrations")),
+    ("ops_app", "SELECT", ("rate_buckets", "pool_loads")),
+    ("ops_app", "INSERT", ("start_predictions",)),
     (
         "ops_app",
         "INSERT",
@@ -57,9 +61,9 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_app", "INSERT, UPDATE, DELETE", ("idempotency_keys",)),
     ("ops_control", "SELECT", (*CONFIGURATION, *TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_control", "INSERT", (*TENANT_OWNED, *LOOPS)),
-    ("ops_control", "UPDATE", ("jobs", "job_dependencies", "attempts", *LOOPS)),
+    ("ops_control", "UPDATE", ("jobs", "job_dependencies", "attempts", "gate_intervals", *LOOPS)),
     ("ops_control", "UPDATE, DELETE", ("idempotency_keys",)),  # purging locks what it deletes
-    ("ops_control", "DELETE", ("processes",)),
+    ("ops_control", "DELETE", ("processes", "gate_intervals", "start_predictions")),
     ("ops_control", "UPDATE (sequence)", ("events",)),
     ("ops_control", "UPDATE (number, state, ref, tries)", ("evidence_records",)),
     ("ops_control", "SELECT, INSERT, UPDATE, DELETE", BEAT),

@@ -8,30 +8,31 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import structlog
 from django.conf import settings
+from django.db import transaction
 from kombu.exceptions import KombuError
 
 from apps.jobs import bundling, flight, queries
-from apps.jobs.bundling import Candidate
-from apps.jobs.operations import recover
+from apps.jobs.bundling import Bundle, Candidate
+from apps.jobs.operations import leadership, rates, recover
 from apps.jobs.operations.dispatch import Dispatched, dispatch, release_due
 from apps.jobs.operations.news import tell
 from apps.jobs.operations.wake import CHANNEL
-from apps.jobs.scheduling import Holding, TenantShare, TypeLimits, Waiting, barred, choose
+from apps.jobs.rate import parse_rate
+from apps.jobs.scheduling import Gate, Held, TypeLimits, Waiting
 from apps.jobs.types import REGISTRY
-from apps.subscription.queries import shares
 from apps.tenancy import keys
 from apps.tenancy.context import across_tenants
-from workers import loop
+from workers import gatekeeper, loop
 from workers.broker import Broker, refusals
 from workers.message import Message
 from workers.policies import retry_of
+from workers.selector import KnownShares, Selector
 
 log = structlog.get_logger(__name__)
 
@@ -52,12 +53,11 @@ class Scheduler:
 
     def __init__(self, *, app: Any) -> None:
         self._app = app
-        self._swept_at = 0.0
+        self._swept_at = self._noted_at = 0.0
         self._broker = Broker(app=app)
         self._refusals = refusals(app)
         self._looked_at, self._found = 0.0, 0
         self._paces = Paces()
-        self._newcomers = Newcomers()
         self._most = settings.ENVIRONMENT.bundle_max
         self._broker_pause_s = 0.0
         self._broker_back_at = 0.0
@@ -65,6 +65,10 @@ class Scheduler:
             each.name: TypeLimits(running=each.limits.running, running_per_tenant=each.limits.running_per_tenant)
             for each in REGISTRY
         }
+        self._rates = {f"type:{each.name}": parse_rate(each.limits.rate) for each in REGISTRY if each.limits.rate}
+        self._shares = KnownShares()
+        self._selector = Selector(limits=self._limits)
+        self._epoch = 0
 
     def run(self) -> None:
         """Schedule until SIGTERM."""
@@ -81,10 +85,16 @@ class Scheduler:
         if now - self._swept_at >= SWEEP_EVERY_S:
             self._swept_at = now
             self.sweep()
+        if now - self._noted_at >= LOOK_EVERY_S:
+            self._noted_at = now
+            gatekeeper.note(away=self._broker.away, limits=self._limits, buckets=self._rates, selector=self._selector)
         release_due(limit=1000)
         told = tell(limit=TOLD_AT_ONCE)
         self._broker.look()
-        again = not self._broker.away and now >= self._broker_back_at and self.fill()
+        if not self._epoch:
+            self._epoch = leadership.take_office(role="scheduler")
+            self._selector.begin()
+        again = not self._broker.away and now >= self._broker_back_at and self._filled()
         return 0.0 if again or told or self._broker.releasing else LOOK_EVERY_S
 
     def _gather(self) -> None:
@@ -98,6 +108,15 @@ class Scheduler:
             threading.Event().wait(early_s)
         self._looked_at, self._found = time.monotonic(), 0
 
+    def _filled(self) -> bool:
+        """Fill; whoever finds another in office goes back to asking whether it leads at all."""
+        try:
+            return self.fill()
+        except leadership.OutOfOfficeError:
+            log.warning("out_of_office", epoch=self._epoch)
+            self._epoch = 0
+            return False
+
     def fill(self) -> bool:
         """Dispatch into every environment as many jobs as it has room for; return whether to look again at once.
 
@@ -105,47 +124,60 @@ class Scheduler:
         """
         again = False
         holding, flying, paces = queries.holding(), flight.flying(), self._paces.known()
-        by_tenant = {each.tenant_id: TenantShare(weight=each.weight, max_running=each.max_running) for each in shares()}
+        self._selector.observe(holding=holding, known=self._shares.now(), gates=self._gates())
+        held = Held(holding, tokens=rates.left(self._rates))
         crews = flight.crews()
         for pool in queries.pools():
             crew, here = crews[pool.name], flying.get(pool.name, [])
             room = bundling.jobs_to_choose(flying=len(here), children=crew.children, paces=paces, most=self._most)
-            held = sum(each.environment == pool.name for each in holding)
-            if min(room, pool.capacity - held) <= 0:
+            free = min(room, pool.capacity - held.pool[pool.name])
+            if free <= 0:
                 continue
-            pool = replace(pool, capacity=min(pool.capacity, held + room))  # noqa: PLW2901 - the same, as of now
-            past = barred(holding=holding, limits=self._limits)
-            waiting = queries.next_waiting(environment=pool.name, per_tenant=room + 32, past=past)
-            newcomers = self._newcomers.among(waiting, environment=pool.name, holding=holding)
-            if len(here) > crew.children:  # only whoever comes new may still go ahead of what is under way
-                waiting = [job for job in waiting if job.tenant_id in newcomers]
-            chosen = choose(pool=pool, waiting=waiting, holding=holding, shares=by_tenant, limits=self._limits)
-            facts = {job.job_id: job for job in chosen}
+            # Beyond what keeps every child busy, only whoever comes new may still go ahead of what is under way.
+            choice = self._selector.choose(pool=pool, free=free, held=held, newcomers_only=len(here) > crew.children)
+            facts = {job.job_id: job for job in choice.jobs}
             alone = flight.alone_among(list(facts)) if facts else set()
             bundles = bundling.pack(
-                [Candidate(job.job_id, job.tenant_id, job.type, job.job_id in alone) for job in chosen],
+                [Candidate(job.job_id, job.tenant_id, job.type, job.job_id in alone) for job in choice.jobs],
                 paces=paces,
                 flying=here,
                 children=crew.children,
                 reserved=crew.reserved,
-                newcomers=newcomers,
+                newcomers=choice.newcomers,
                 most=self._most,
             )
-            made = dispatch([bundle.jobs for bundle in bundles])
+            made = self._dispatch(bundles, facts=facts)
             sent = [each for bundle in made for each in bundle]
-            self._found += len(sent)
-            holding += [
-                Holding(pool.name, facts[each.job_id].tenant_id, each.type, facts[each.job_id].concurrency_key)
-                for each in sent
-            ]
-            self._newcomers.served({facts[each.job_id].tenant_id for each in sent}, environment=pool.name)
+            for job_id in facts.keys() - {each.job_id for each in sent}:
+                held.take_back(pool.name, facts[job_id])
+            self._selector.handed_out(
+                [((each.job_id, each.fence), facts[each.job_id]) for each in sent], environment=pool.name
+            )
             ahead = {job_id for bundle in bundles if bundle.express for job_id in bundle.jobs}
             if made and not self._publish(made, queue=crew.queue, ahead=ahead):
                 return False
             if any(each.type not in paces for each in sent):
                 self._paces.wanted()
-            again = again or past != barred(holding=holding, limits=self._limits)
+            again = again or (choice.again and (bool(sent) or not facts))
         return again
+
+    def _gates(self) -> Sequence[Gate]:
+        """Return what may hold whole lanes back in this look: one line for each gate, first the one to be named."""
+        return ()
+
+    def _dispatch(self, bundles: Sequence[Bundle], *, facts: Mapping[UUID, Waiting]) -> list[list[Dispatched]]:
+        """Dispatch in one transaction with the proof that this process still leads and with the tokens of rates.
+
+        A process that was stopped between looking and dispatching, while another took over, gets nothing.
+        """
+        if not bundles:
+            return []
+        with transaction.atomic():
+            leadership.confirm(role="scheduler", epoch=self._epoch)
+            made = dispatch([bundle.jobs for bundle in bundles])
+            sent = [facts[each.job_id] for bundle in made for each in bundle]
+            rates.take(sent, rates=self._rates)
+        return made
 
     def _publish(self, bundles: Sequence[Sequence[Dispatched]], *, queue: str, ahead: Collection[UUID]) -> bool:
         """Tell the pool's workers; return whether the broker took it. What it did not take is queued again.
@@ -214,24 +246,6 @@ class Paces:
     def wanted(self) -> None:
         """Read again soon: a type was sent off whose pace nobody knows."""
         self._every_s = PACE_SOON_S
-
-
-class Newcomers:
-    """Which tenants begin to wait: they neither hold a slot nor waited at the look before, or were not served then."""
-
-    def __init__(self) -> None:
-        self._old: dict[str, set[str]] = {}
-
-    def among(self, waiting: Sequence[Waiting], *, environment: str, holding: Sequence[Holding]) -> set[str]:
-        """Return the newcomers among those who wait; the others are remembered as old until they wait no more."""
-        tenants = {job.tenant_id for job in waiting}
-        busy = {each.tenant_id for each in holding if each.environment == environment}
-        old = self._old[environment] = (self._old.get(environment, set()) | busy) & tenants
-        return tenants - old
-
-    def served(self, tenants: Collection[str], *, environment: str) -> None:
-        """Note that these had their turn."""
-        self._old.setdefault(environment, set()).update(tenants)
 
 
 def _ids(ended: set[tuple[UUID, int]]) -> list[str]:

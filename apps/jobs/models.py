@@ -13,6 +13,7 @@ from django.db.models import Q
 from apps.core.database import ClockTimestamp
 from apps.jobs.dependencies import Rule, Settled
 from apps.jobs.lifecycle import HOLDING_SLOT, OUTCOMES, Ending, Priority, State
+from apps.jobs.scheduler_models import GateInterval, Leader, PoolLoad, RateBucket, StartPrediction  # noqa: F401 - Django looks for models here
 from apps.tenancy.context import TenantManager
 from apps.tenancy.models import Tenant
 
@@ -20,6 +21,7 @@ STATES = [(state.value, state.value) for state in State]
 RULES = [(rule.value, rule.value) for rule in Rule]
 OUTCOME_WORDS = sorted(state.value for state in OUTCOMES)
 NOT_SUCCEEDED = sorted(state.value for state in OUTCOMES if state is not State.SUCCEEDED)
+HAS_KEY = models.ExpressionWrapper(Q(concurrency_key__isnull=False), output_field=models.BooleanField())
 HOLDING = sorted(state.value for state in HOLDING_SLOT)
 
 
@@ -147,9 +149,20 @@ class Job(models.Model):
         indexes = [
             models.Index(fields=["tenant", "-job_id"], name="jobs_tenant_newest"),
             models.Index(
-                fields=["environment", "tenant", "priority", "queued_at", "job_id"],
-                name="jobs_queue",
+                "environment",
+                "tenant",
+                "type",
+                "priority",
+                HAS_KEY,
+                "queued_at",
+                "job_id",
+                name="jobs_lanes",
                 condition=Q(status="queued"),
+            ),
+            models.Index(
+                fields=["environment", "tenant", "type", "concurrency_key", "priority", "queued_at", "job_id"],
+                name="jobs_lane_keys",
+                condition=Q(status="queued", concurrency_key__isnull=False),
             ),
             models.Index(fields=["environment", "tenant"], name="jobs_holding_slot", condition=Q(status__in=HOLDING)),
             models.Index(fields=["due_at"], name="jobs_due", condition=Q(status__in=["scheduled", "retrying"])),

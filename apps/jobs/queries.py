@@ -11,9 +11,13 @@ from uuid import UUID
 from apps.core.database import loaded, preparing
 from apps.jobs.lifecycle import OUTCOMES, Priority
 from apps.jobs.models import Attempt, Breaker, Decision, Dependency, Job
-from apps.jobs.scheduling import NOTHING_BARRED, Barred, Holding, Pool, Waiting
+from apps.jobs.scheduling import Holding, Pool
 
-HOLDING = "SELECT environment_id, tenant_id, type, concurrency_key FROM jobs WHERE status IN ('dispatched', 'running')"
+HOLDING = """
+SELECT environment_id, tenant_id, type, concurrency_key, job_id, fence,
+       CASE WHEN status = 'running' THEN extract(epoch FROM clock_timestamp() - started_at)::float8 ELSE 0 END
+  FROM jobs WHERE status IN ('dispatched', 'running')
+"""
 
 # How much a pool may hold: its slots, but not more than its live workers can start, and one to go on with at once.
 POOLS = """
@@ -24,27 +28,6 @@ SELECT e.name, CASE WHEN w.capacity IS NULL THEN 0 ELSE e.slots END, e.reserved_
     ON w.environment = e.name
  WHERE e.paused_until IS NULL OR e.paused_until < clock_timestamp()
  ORDER BY e.name
-"""
-
-# The waiting tenants by a skip scan of the queue's index: as many steps as tenants, however long their queues are.
-NEXT_WAITING = """
-WITH RECURSIVE tenant AS (
-    (SELECT tenant_id FROM jobs WHERE status = 'queued' AND environment_id = %(env)s ORDER BY tenant_id LIMIT 1)
-    UNION ALL
-    SELECT (SELECT tenant_id FROM jobs WHERE status = 'queued' AND environment_id = %(env)s
-               AND tenant_id > tenant.tenant_id ORDER BY tenant_id LIMIT 1)
-      FROM tenant WHERE tenant.tenant_id IS NOT NULL
-)
-SELECT q.job_id, tenant.tenant_id, q.type, q.concurrency_key
-  FROM tenant CROSS JOIN LATERAL (
-    SELECT job_id, type, concurrency_key FROM jobs
-     WHERE status = 'queued' AND environment_id = %(env)s AND tenant_id = tenant.tenant_id
-       AND type <> ALL (%(types)s::text[])
-       AND (tenant_id, type) NOT IN (SELECT * FROM unnest(%(type_tenants)s::text[], %(tenant_types)s::text[]))
-       AND (concurrency_key IS NULL OR (tenant_id, concurrency_key) NOT IN (
-            SELECT * FROM unnest(%(key_tenants)s::text[], %(tenant_keys)s::text[])))
-     ORDER BY priority, queued_at, job_id LIMIT %(per_tenant)s) q
- WHERE tenant.tenant_id IS NOT NULL
 """
 
 
@@ -60,25 +43,6 @@ def pools() -> list[Pool]:
     with preparing() as cursor:
         cursor.execute(POOLS)
         return [Pool(name=name, capacity=int(capacity), reserved_slots=reserved) for name, capacity, reserved in cursor]
-
-
-def next_waiting(*, environment: str, per_tenant: int, past: Barred = NOTHING_BARRED) -> list[Waiting]:
-    """Return each tenant's first `per_tenant` waiting jobs, in its own order, looking past those that are barred.
-
-    Without that a tenant's jobs behind many that wait for one key would not be seen, and its environment stay idle.
-    """
-    values: dict[str, Any] = {
-        "env": environment,
-        "per_tenant": per_tenant,
-        "types": list(past.types),
-        "type_tenants": [tenant_id for tenant_id, _ in past.tenant_types],
-        "tenant_types": [job_type for _, job_type in past.tenant_types],
-        "key_tenants": [tenant_id for tenant_id, _ in past.tenant_keys],
-        "tenant_keys": [key for _, key in past.tenant_keys],
-    }
-    with preparing() as cursor:
-        cursor.execute(NEXT_WAITING, values)
-        return [Waiting(*row) for row in cursor.fetchall()]
 
 
 def attempts_of(job_id: UUID) -> Sequence[Attempt]:

@@ -89,7 +89,12 @@ def entered(made: Submitted) -> dict[str, Any]:
 
 
 def _links(row: Job, *, address: str) -> dict[str, str]:
-    links = {"self": address, "timeline": f"{address}/timeline", "logs": f"{address}/logs"}
+    links = {
+        "self": address,
+        "why": f"{address}/why",
+        "timeline": f"{address}/timeline",
+        "logs": f"{address}/logs",
+    }
     if row.plan is not None:
         links["children"] = f"/operations/jobs?parent_id={row.job_id}"
     if row.parent_id is not None:

@@ -8,6 +8,8 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from apps.jobs.rate import parse_rate
+
 Backoff = Literal["exponential", "fixed", "none"]
 
 MAX_ATTEMPTS = 100
@@ -85,10 +87,15 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How many jobs of a type may run at once: in all, and for one tenant. None: no limit of the type's own."""
+    """How many jobs of a type may run at once: in all, and for one tenant. None: no limit of the type's own.
+
+    `rate`: how many may be handed out in a time, as '5/s', '100/m' or '1000/h', and '100/m burst 20' where as many may
+    come at once; without it the burst is one second's worth, but at least one.
+    """
 
     running: int | None = None
     running_per_tenant: int | None = None
+    rate: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a limit under which nothing could ever run."""
@@ -96,6 +103,8 @@ class Limits:
             limit = getattr(self, name)
             if limit is not None and (not _whole(limit) or limit < 1):
                 raise ValueError(f"Limits.{name} must be None or a whole number from 1")
+        if self.rate is not None:
+            parse_rate(self.rate)
 
 
 def _whole(value: object) -> bool:

@@ -1,34 +1,56 @@
 """What runs next: the choice among waiting jobs. Decisions only, values in, values out.
 
-A tenant's share is its weight: the next slot goes to the waiting tenant that holds the fewest slots for its weight.
-Every limit that applies is kept on the way: the pool's slots, the tenant's, the type's, the concurrency key's.
+The next lease goes to the waiting tenant whose virtual time is lowest (`fairness.py`); within a tenant, to the job
+whose turn is earliest. Every limit that applies is kept on the way: the pool's slots, the tenant's, the type's, the
+concurrency key's, and what is left in the token buckets of rates.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+import heapq
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
+# A band is worth so many seconds of waiting: a job is passed by one of a higher band only if that was queued within
+# so many seconds, for each band between them, after it. A bulk job's turn is therefore that of a critical job queued
+# an hour after it, and what can pass it is what was queued in that hour: it cannot starve.
+AGEING_S = 900.0
+
 
 class Waiting(NamedTuple):
-    """A job that waits, in its tenant's own order."""
+    """A job that waits; `queued_at` in seconds of the epoch."""
 
     job_id: UUID
     tenant_id: str
     type: str
     concurrency_key: str | None
+    priority: int = 2
+    queued_at: float = 0.0
 
 
 class Holding(NamedTuple):
-    """A slot that is held, in whatever environment."""
+    """A slot that is held, in whatever environment; `running_s` is how long its attempt has run."""
 
     environment: str
     tenant_id: str
     type: str
     concurrency_key: str | None
+    job_id: UUID = UUID(int=0)
+    fence: int = 0
+    running_s: float = 0.0
+
+
+class Lane(NamedTuple):
+    """A tenant's queued jobs of one type and band in an environment."""
+
+    environment: str
+    tenant_id: str
+    type: str
+    priority: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,118 +71,175 @@ class TypeLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """An environment as the choice sees it: `capacity` is how many jobs it may hold, by slots and workers."""
+    """An environment as the choice sees it: `capacity` is how many jobs it may hold."""
 
     name: str
     capacity: int
     reserved_slots: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Barred:
-    """Which waiting jobs nothing could be done for now: types, a tenant's types and keys that are at their limit."""
-
-    types: frozenset[str] = frozenset()
-    tenant_types: frozenset[tuple[str, str]] = frozenset()
-    tenant_keys: frozenset[tuple[str, str]] = frozenset()
-
+# What may hold a whole lane back, whatever its jobs: the first gate that gives its name does. A paused type or tenant,
+# a decision point that is away; one function each, in the order of `GATES` in the scheduler.
+Gate = Callable[[Lane], str | None]
 
 NO_LIMITS = TypeLimits()
-NOTHING_BARRED = Barred()
 NO_SHARE = TenantShare(weight=1, max_running=0)
 
 
-class _Held:
-    """Slots counted every way a limit may ask, and counted on as choices are made."""
+class Held:
+    """Slots counted every way a limit may ask, and counted on as choices are made; and the tokens that are left."""
 
-    def __init__(self, holding: Iterable[Holding]) -> None:
+    def __init__(self, holding: Iterable[Holding], *, tokens: Mapping[str, int] | None = None) -> None:
         self.pool: Counter[str] = Counter()
         self.pool_tenant: Counter[tuple[str, str]] = Counter()
         self.tenant: Counter[str] = Counter()
         self.type: Counter[str] = Counter()
         self.type_tenant: Counter[tuple[str, str]] = Counter()
         self.key: Counter[tuple[str, str]] = Counter()
+        self.tokens = dict(tokens or {})
         for held in holding:
-            self.add(held)
+            self._count(held.environment, held.tenant_id, held.type, held.concurrency_key)
 
-    def add(self, held: Holding) -> None:
-        """Count one slot more."""
-        self.pool[held.environment] += 1
-        self.pool_tenant[held.environment, held.tenant_id] += 1
-        self.tenant[held.tenant_id] += 1
-        self.type[held.type] += 1
-        self.type_tenant[held.type, held.tenant_id] += 1
-        if held.concurrency_key is not None:
-            self.key[held.tenant_id, held.concurrency_key] += 1
+    def add(self, environment: str, job: Waiting) -> None:
+        """Count one slot more, and take its tokens."""
+        self._change(environment, job, by=1)
 
-    def allows(self, job: Waiting, *, limits: TypeLimits) -> bool:
-        """Say whether the job's own limits leave room: its type's, and its key's, of which one runs at a time."""
-        if limits.running is not None and self.type[job.type] >= limits.running:
-            return False
+    def take_back(self, environment: str, job: Waiting) -> None:
+        """Uncount a job that was chosen and then not dispatched."""
+        self._change(environment, job, by=-1)
+
+    def _change(self, environment: str, job: Waiting, *, by: int) -> None:
+        self._count(environment, job.tenant_id, job.type, job.concurrency_key, by=by)
+        for bucket in buckets(tenant_id=job.tenant_id, job_type=job.type):
+            if bucket in self.tokens:
+                self.tokens[bucket] -= by
+
+    def _count(self, environment: str, tenant_id: str, job_type: str, key: str | None, *, by: int = 1) -> None:
+        self.pool[environment] += by
+        self.pool_tenant[environment, tenant_id] += by
+        self.tenant[tenant_id] += by
+        self.type[job_type] += by
+        self.type_tenant[job_type, tenant_id] += by
+        if key is not None:
+            self.key[tenant_id, key] += by
+
+    def closed(self, *, tenant_id: str, job_type: str, limits: TypeLimits) -> str | None:
+        """Return which limit keeps a tenant's jobs of a type back, whatever their keys; None if none does."""
+        if limits.running is not None and self.type[job_type] >= limits.running:
+            return "type_limit"
         per_tenant = limits.running_per_tenant
-        if per_tenant is not None and self.type_tenant[job.type, job.tenant_id] >= per_tenant:
-            return False
-        return job.concurrency_key is None or self.key[job.tenant_id, job.concurrency_key] < 1
+        if per_tenant is not None and self.type_tenant[job_type, tenant_id] >= per_tenant:
+            return "type_limit_tenant"
+        if any(self.tokens.get(bucket, 1) < 1 for bucket in buckets(tenant_id=tenant_id, job_type=job_type)):
+            return "rate"
+        return None
+
+    def key_taken(self, job: Waiting) -> bool:
+        """Say whether a job of the same concurrency key holds a slot: one does at a time."""
+        return job.concurrency_key is not None and self.key[job.tenant_id, job.concurrency_key] > 0
 
 
-def barred(*, holding: Iterable[Holding], limits: Mapping[str, TypeLimits]) -> Barred:
-    """Return what is at its limit: looking past it finds the jobs behind, however many wait for the same."""
-    held = _Held(holding)
-    return Barred(
-        types=frozenset(
-            name for name, limit in limits.items() if limit.running is not None and held.type[name] >= limit.running
-        ),
-        tenant_types=frozenset(
-            (tenant_id, name)
-            for (name, tenant_id), count in held.type_tenant.items()
-            if (most := limits.get(name, NO_LIMITS).running_per_tenant) is not None and count >= most
-        ),
-        tenant_keys=frozenset(held.key),
-    )
+def buckets(*, tenant_id: str, job_type: str) -> tuple[str, str]:
+    """Return the names of the token buckets a job draws from, where they have a rate: its tenant's and its type's."""
+    return f"tenant:{tenant_id}", f"type:{job_type}"
+
+
+def turn(job: Waiting) -> tuple[float, UUID]:
+    """Return a job's place among its tenant's: by band and waiting together, the smallest first."""
+    return job.queued_at + job.priority * AGEING_S, job.job_id
+
+
+def tenant_may(tenant_id: str, *, pool: Pool, held: Held, share: TenantShare) -> str | None:
+    """Return why a tenant may hold no further slot of `pool` now, or None if it may."""
+    free = pool.capacity - held.pool[pool.name]
+    if free <= 0:
+        return "environment_full"
+    if held.tenant[tenant_id] >= share.max_running:
+        return "tenant_limit"
+    if held.pool_tenant[pool.name, tenant_id] > 0 and free <= pool.reserved_slots:
+        return "reserved"
+    return None
+
+
+@dataclass(kw_only=True)
+class Shares:
+    """Who may have how much: tenants' shares, types' limits, tenants' virtual times, and what a job costs."""
+
+    tenants: Mapping[str, TenantShare]
+    limits: Mapping[str, TypeLimits]
+    tag: Callable[[str], float]
+    cost_s: Callable[[Waiting], float]
+
+    def of(self, tenant_id: str) -> TenantShare:
+        """Return a tenant's share; who has no subscription has none."""
+        return self.tenants.get(tenant_id, NO_SHARE)
+
+    def limits_of(self, job_type: str) -> TypeLimits:
+        """Return a type's limits."""
+        return self.limits.get(job_type, NO_LIMITS)
+
+
+class Chosen(NamedTuple):
+    """The jobs to dispatch, in order; the virtual times after that; the tenants of whom nothing further may run now."""
+
+    jobs: list[Waiting]
+    tags: dict[str, float]
+    exhausted: set[str]
 
 
 def choose(
     *,
     pool: Pool,
-    waiting: Sequence[Waiting],
-    holding: Iterable[Holding],
-    shares: Mapping[str, TenantShare],
-    limits: Mapping[str, TypeLimits],
-) -> list[Waiting]:
-    """Return the jobs of `pool` to dispatch now, in order. `waiting` keeps each tenant's own order."""
-    held = _Held(holding)
-    queues: dict[str, deque[Waiting]] = defaultdict(deque)
-    for job in waiting:
-        queues[job.tenant_id].append(job)
-    chosen: list[Waiting] = []
-    while queues and held.pool[pool.name] < pool.capacity:
-        tenant_id = min(queues, key=lambda name: _claim(name, held=held, shares=shares))
-        found = _next(queues[tenant_id], pool=pool, held=held, share=shares.get(tenant_id, NO_SHARE), limits=limits)
-        if found is None:
-            del queues[tenant_id]
+    free: int,
+    waiting: Iterable[Waiting],
+    held: Held,
+    shares: Shares,
+    horizon: float = math.inf,
+) -> Chosen:
+    """Choose up to `free` jobs of `pool` to dispatch now, and count them in `held`.
+
+    It ends at virtual time `horizon`: from there on it is the turn of a tenant whose jobs are not among `waiting`. A
+    step costs the logarithm of the tenants that wait; each job is looked at once.
+    """
+    queues = in_turn(waiting)
+    line = [(shares.tag(tenant_id), tenant_id) for tenant_id in queues]
+    heapq.heapify(line)
+    chosen = Chosen([], {}, set())
+    while line and len(chosen.jobs) < free and line[0][0] <= horizon:
+        tag, tenant_id = line[0]
+        job = _next(queues[tenant_id], pool=pool, held=held, shares=shares)
+        if job is None:
+            heapq.heappop(line)
+            chosen.exhausted.add(tenant_id)
             continue
-        chosen.append(found)
-        held.add(Holding(pool.name, found.tenant_id, found.type, found.concurrency_key))
+        chosen.jobs.append(job)
+        held.add(pool.name, job)
+        tag += shares.cost_s(job) / max(shares.of(tenant_id).weight, 1)
+        chosen.tags[tenant_id] = tag
+        heapq.heapreplace(line, (tag, tenant_id))
     return chosen
 
 
-def _claim(tenant_id: str, *, held: _Held, shares: Mapping[str, TenantShare]) -> tuple[float, str]:
-    """Return how full the tenant's share would be with one slot more; the smallest is served first."""
-    return (held.tenant[tenant_id] + 1) / max(shares.get(tenant_id, NO_SHARE).weight, 1), tenant_id
+def in_turn(waiting: Iterable[Waiting]) -> dict[str, deque[Waiting]]:
+    """Return each tenant's jobs in the order of their turns, each job once."""
+    by_tenant: dict[str, dict[UUID, Waiting]] = {}
+    for job in waiting:
+        by_tenant.setdefault(job.tenant_id, {})[job.job_id] = job
+    return {tenant_id: deque(sorted(jobs.values(), key=turn)) for tenant_id, jobs in by_tenant.items()}
 
 
-def _next(
-    queue: deque[Waiting], *, pool: Pool, held: _Held, share: TenantShare, limits: Mapping[str, TypeLimits]
-) -> Waiting | None:
+def _next(queue: deque[Waiting], *, pool: Pool, held: Held, shares: Shares) -> Waiting | None:
     """Take the tenant's first job that every limit lets pass, or None when the tenant has none now."""
-    tenant_id = queue[0].tenant_id if queue else ""
-    if held.tenant[tenant_id] >= share.max_running:
-        return None
-    free = pool.capacity - held.pool[pool.name]
-    if held.pool_tenant[pool.name, tenant_id] > 0 and free <= pool.reserved_slots:
-        return None
     while queue:
         job = queue.popleft()
-        if held.allows(job, limits=limits.get(job.type, NO_LIMITS)):
+        if tenant_may(job.tenant_id, pool=pool, held=held, share=shares.of(job.tenant_id)) is not None:
+            return None
+        limits = shares.limits_of(job.type)
+        if held.closed(tenant_id=job.tenant_id, job_type=job.type, limits=limits) is None and not held.key_taken(job):
             return job
     return None
+
+
+def gate_of(lane: Lane, *, gates: Sequence[Gate]) -> str | None:
+    """Return the first gate that holds a lane back, or None."""
+    return next((name for gate in gates if (name := gate(lane)) is not None), None)

@@ -2,13 +2,14 @@
 
 from django.urls import path
 
-from apps.jobs.api import control, jobs, reading
+from apps.jobs.api import control, jobs, reading, why
 
 urlpatterns = [
     path("jobs", jobs.Jobs.as_view(), name="jobs"),
     path("jobs/batch", jobs.Batch.as_view(), name="jobs-batch"),
     path("jobs/<str:job_id>", reading.OneJob.as_view(), name="job"),
     path("jobs/<str:job_id>/timeline", reading.Timeline.as_view(), name="job-timeline"),
+    path("jobs/<str:job_id>/why", why.Why.as_view(), name="job-why"),
     path("jobs/<str:job_id>/logs", reading.Logs.as_view(), name="job-logs"),
     path("jobs/<str:job_id>/cancel", control.Cancel.as_view(), name="job-cancel"),
     path("jobs/<str:job_id>/retry", control.Retry.as_view(), name="job-retry"),

@@ -13,6 +13,7 @@ from apps.jobs.operations.deferral import close_breaker, open_breaker, release_d
 from apps.jobs.operations.dispatch import release_due
 from tests.integration.conftest import Change, Control, Look
 from tests.support.api import JOBS, Module, refused, said
+from tests.support.queue import Driver
 from tests.support.work import admitted, only, submitted
 
 
@@ -68,7 +69,7 @@ class TestWhileItIsOpen:
         opened(control)
         job_id = admitted()
         with control():
-            assert queries.next_waiting(environment="default", per_tenant=10) == []
+            assert Driver(slots=9).fill() == []
             assert release_due(limit=10) == 0
         assert status(look, job_id) == "deferred"
 
@@ -112,7 +113,7 @@ class TestRelease:
             close_breaker()
         after = admitted(priority=Priority.NORMAL)
         with control():
-            waiting = [each.job_id for each in queries.next_waiting(environment="default", per_tenant=100)]
+            waiting = [each.job_id for each in Driver(slots=99).fill()]
         ranked = [job_id for _, job_id in sorted(deferred, key=lambda each: each[0])]
         assert waiting == [*ranked[:3], before, *ranked[3:5], after, ranked[5]]
 

@@ -9,12 +9,13 @@ from uuid import UUID
 import pytest
 
 from apps.jobs import flight, queries
-from apps.jobs.lifecycle import Ending, Priority, State
+from apps.jobs.lifecycle import Ending, State
 from apps.jobs.operations import recover
 from apps.jobs.operations.dispatch import Dispatched, dispatch, release_due
 from apps.jobs.retry import Retry
-from apps.jobs.scheduling import Holding, Pool, TypeLimits, Waiting, barred
+from apps.jobs.scheduling import Pool
 from tests.integration.conftest import Change, Control, Look
+from tests.support.queue import Driver
 from tests.support.work import admitted, claimed, dispatched, finish, only, submitted, worker
 
 
@@ -140,74 +141,12 @@ class TestReleasing:
 class TestWhatTheSchedulerSees:
     """The waiting in each tenant's own order, the held slots, and how much each pool may hold."""
 
-    def test_every_tenants_first_jobs_by_priority_and_then_by_age(self, control: Control) -> None:
-        low = admitted(priority=Priority.LOW, concurrency_key="k")
-        first, second = admitted(), admitted("ops.sleep", params={"seconds": 1})
-        urgent = admitted(priority=Priority.CRITICAL)
-        other = admitted(tenant="globex", priority=Priority.BULK)
-        admitted(environment="batch")
-        admitted(run_at=datetime.now(tz=UTC) + timedelta(hours=1))
-        with control():
-            waiting = queries.next_waiting(environment="default", per_tenant=10)
-            assert [each.job_id for each in queries.next_waiting(environment="default", per_tenant=2)] == [
-                urgent,
-                first,
-                other,
-            ]
-        assert waiting == [
-            Waiting(urgent, "acme", "ops.noop", None),
-            Waiting(first, "acme", "ops.noop", None),
-            Waiting(second, "acme", "ops.sleep", None),
-            Waiting(low, "acme", "ops.noop", "k"),
-            Waiting(other, "globex", "ops.noop", None),
-        ]
-
     def test_a_job_that_came_back_keeps_its_place(self, control: Control) -> None:
         first, second = admitted(), admitted()
         with control():
             made = dispatched(first)
             recover.unpublished([(first, made.fence)], retry_of=lambda _: Retry())
-            waiting = queries.next_waiting(environment="default", per_tenant=10)
-        assert [each.job_id for each in waiting] == [first, second]
-
-    def test_no_tenant_waits_nothing_is_found(self, control: Control) -> None:
-        with control():
-            assert queries.next_waiting(environment="default", per_tenant=10) == []
-
-    def test_a_job_that_nothing_holds_back_is_seen_behind_any_number_that_wait_for_a_key(
-        self, control: Control
-    ) -> None:
-        """Else an environment idles behind one key, which invariant 5 forbids."""
-        held = admitted(concurrency_key="table")
-        for _ in range(12):
-            admitted(concurrency_key="table")
-        free, same_key_of_another = admitted(), admitted(tenant="globex", concurrency_key="table")
-        with control():
-            dispatched(held)
-            past = barred(holding=queries.holding(), limits={})
-            waiting = queries.next_waiting(environment="default", per_tenant=4, past=past)
-        assert [each.job_id for each in waiting] == [free, same_key_of_another]
-
-    @pytest.mark.parametrize(
-        ("limits", "sees"),
-        [
-            (TypeLimits(running=1), ["acme ops.sleep"]),
-            (TypeLimits(running_per_tenant=1), ["acme ops.sleep", "globex ops.noop"]),
-            (TypeLimits(running=2, running_per_tenant=2), ["acme ops.noop", "acme ops.noop", "globex ops.noop"]),
-        ],
-        ids=["in all", "a tenant", "not reached"],
-    )
-    def test_a_job_is_seen_behind_any_number_of_a_type_that_is_at_its_limit(
-        self, control: Control, limits: TypeLimits, sees: list[str]
-    ) -> None:
-        held, *_ = [admitted() for _ in range(6)]
-        admitted("ops.sleep", params={"seconds": 1})
-        admitted(tenant="globex")
-        with control():
-            dispatched(held)
-            past = barred(holding=queries.holding(), limits={"ops.noop": limits})
-            waiting = queries.next_waiting(environment="default", per_tenant=2, past=past)
-        assert [f"{each.tenant_id} {each.type}" for each in waiting] == sees
+            assert [each.job_id for each in Driver(slots=9).fill()] == [first, second]
 
     def test_slots_are_held_from_dispatch_to_the_fences_end_and_no_longer(self, control: Control) -> None:
         one, two = admitted(concurrency_key="k"), admitted(tenant="globex", environment="batch")
@@ -216,12 +155,12 @@ class TestWhatTheSchedulerSees:
             assert queries.holding() == []
             dispatched(one)
             run = claimed(two, worker_id=worker())
-            assert sorted(queries.holding()) == [
-                Holding("batch", "globex", "ops.noop", None),
-                Holding("default", "acme", "ops.noop", "k"),
+            assert sorted(each[:5] for each in queries.holding()) == [
+                ("batch", "globex", "ops.noop", None, two),
+                ("default", "acme", "ops.noop", "k", one),
             ]
             finish(run)
-            assert queries.holding() == [Holding("default", "acme", "ops.noop", "k")]
+            assert [each[:5] for each in queries.holding()] == [("default", "acme", "ops.noop", "k", one)]
 
     @pytest.mark.parametrize("workers", [[], [1], [2, 1], [100]], ids=str)
     def test_a_pool_holds_as_many_jobs_as_its_slots_while_anybody_serves_it(

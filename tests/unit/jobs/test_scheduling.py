@@ -10,7 +10,20 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apps.jobs.scheduling import Holding, Pool, TenantShare, TypeLimits, Waiting, barred, choose
+from apps.jobs.scheduling import (
+    AGEING_S,
+    Held,
+    Holding,
+    Lane,
+    Pool,
+    Shares,
+    TenantShare,
+    TypeLimits,
+    Waiting,
+    choose,
+    gate_of,
+    in_turn,
+)
 
 TENANTS = ("acme", "globex", "initech", "sandbox")
 TYPES = ("kpi", "sql", "noop")
@@ -20,7 +33,7 @@ KEYS = (None, None, "one", "two")
 def jobs(tenant: str, count: int, *, type: str = "noop", key: str | None = None, first: int = 1) -> list[Waiting]:  # noqa: A002
     """Return `count` waiting jobs of `tenant`, numbered in its own order."""
     base = (TENANTS.index(tenant) + 1) * 1_000_000
-    return [Waiting(UUID(int=base + n), tenant, type, key) for n in range(first, first + count)]
+    return [Waiting(UUID(int=base + n), tenant, type, key, 2, float(n)) for n in range(first, first + count)]
 
 
 def held(
@@ -33,6 +46,12 @@ def share(weight: int = 100, max_running: int = 1000) -> TenantShare:
     return TenantShare(weight=weight, max_running=max_running)
 
 
+def shares_of(
+    tenants: dict[str, TenantShare], limits: dict[str, TypeLimits], *, tags: dict[str, float] | None = None
+) -> Shares:
+    return Shares(tenants=tenants, limits=limits, tag=lambda name: (tags or {}).get(name, 0.0), cost_s=lambda _: 1.0)
+
+
 def picked(
     waiting: Sequence[Waiting],
     *,
@@ -41,14 +60,19 @@ def picked(
     holding: Sequence[Holding] = (),
     shares: dict[str, TenantShare] | None = None,
     limits: dict[str, TypeLimits] | None = None,
+    tags: dict[str, float] | None = None,
+    tokens: dict[str, int] | None = None,
+    free: int = 1000,
+    horizon: float = float("inf"),
 ) -> list[Waiting]:
     return choose(
         pool=Pool(name="default", capacity=capacity, reserved_slots=reserved),
+        free=free,
         waiting=waiting,
-        holding=holding,
-        shares={name: share() for name in TENANTS} if shares is None else shares,
-        limits=limits or {},
-    )
+        held=Held(holding, tokens=tokens),
+        shares=shares_of({name: share() for name in TENANTS} if shares is None else shares, limits or {}, tags=tags),
+        horizon=horizon,
+    ).jobs
 
 
 def tenants(chosen: Sequence[Waiting]) -> list[str]:
@@ -71,14 +95,53 @@ def test_equal_tenants_take_turns_however_long_one_queue_is() -> None:
     assert tenants(chosen) == ["acme", "globex", "acme", "globex", "acme", "acme"]
 
 
-def test_who_holds_nothing_comes_before_who_holds_much() -> None:
-    chosen = picked([*jobs("acme", 5), *jobs("globex", 5)], capacity=5, holding=held("acme", 3))
-    assert tenants(chosen) == ["globex", "globex"]
+def test_whose_virtual_time_is_lowest_comes_first_until_it_has_caught_up() -> None:
+    chosen = picked([*jobs("acme", 5), *jobs("globex", 5)], capacity=4, tags={"acme": 0.025, "globex": 0.0})
+    assert tenants(chosen) == ["globex", "globex", "globex", "acme"]
 
 
-def test_slots_held_in_another_pool_count_against_a_tenants_share() -> None:
-    chosen = picked([*jobs("acme", 5), *jobs("globex", 5)], capacity=2, holding=held("acme", 3, pool="batch"))
-    assert tenants(chosen) == ["globex", "globex"]
+def test_a_choice_ends_where_another_tenants_turn_begins() -> None:
+    chosen = picked(jobs("acme", 9), capacity=9, horizon=0.035)
+    assert len(chosen) == 4, "at virtual times 0, 0.01, 0.02 and 0.03"
+
+
+def test_no_more_is_handed_out_than_there_is_room_for() -> None:
+    assert len(picked(jobs("acme", 9), capacity=9, free=3)) == 3
+
+
+def test_a_token_is_taken_for_each_job_and_without_one_none_goes() -> None:
+    waiting = [*jobs("acme", 3, type="kpi"), *jobs("acme", 1, first=4)]
+    assert [job.type for job in picked(waiting, capacity=9, tokens={"type:kpi": 2})] == ["kpi", "kpi", "noop"]
+    assert [job.type for job in picked(waiting, capacity=9, tokens={"type:kpi": 0})] == ["noop"]
+    assert picked(waiting, capacity=9, tokens={"tenant:acme": 0}) == []
+
+
+def test_a_band_is_worth_its_seconds_of_waiting() -> None:
+    def job(n: int, priority: int, queued_at: float) -> Waiting:
+        return Waiting(UUID(int=n), "acme", "noop", None, priority, queued_at)
+
+    critical, bulk = job(1, 0, 4 * AGEING_S), job(2, 4, 1.0)
+    assert picked([bulk, critical], capacity=9) == [critical, bulk]
+    assert picked([bulk._replace(queued_at=-1.0), critical], capacity=9)[0].priority == 4
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.floats(0, 100_000)), min_size=1, max_size=40))
+def test_a_job_is_passed_only_by_what_was_queued_within_its_bands_worth_after_it(
+    facts: list[tuple[int, float]],
+) -> None:
+    """The bound on waiting: past `priority` times `AGEING_S` after it was queued, nothing newer goes before it."""
+    waiting = [Waiting(UUID(int=n), "acme", "noop", None, *each) for n, each in enumerate(facts, 1)]
+    order = list(in_turn(waiting)["acme"])
+    for place, job in enumerate(order):
+        for before in order[:place]:
+            assert before.queued_at <= job.queued_at + job.priority * AGEING_S
+
+
+def test_the_first_gate_that_is_shut_is_named() -> None:
+    lane = Lane("default", "acme", "noop", 2)
+    gates = [lambda _: None, lambda each: f"paused {each.type}", lambda _: "later"]
+    assert gate_of(lane, gates=gates) == "paused noop"
+    assert gate_of(lane, gates=[]) is None
 
 
 def test_a_weight_three_times_as_large_gets_three_slots_for_one() -> None:
@@ -155,7 +218,7 @@ class Drawn(NamedTuple):
 def planes(draw: st.DrawFn) -> Drawn:
     some_tenant, some_type, some_key = st.sampled_from(TENANTS), st.sampled_from(TYPES), st.sampled_from(KEYS)
     facts = draw(st.lists(st.tuples(some_tenant, some_type, some_key), max_size=30))
-    waiting = [Waiting(UUID(int=n), *each) for n, each in enumerate(facts, 1)]
+    waiting = [Waiting(UUID(int=n), *each, 2, float(n)) for n, each in enumerate(facts, 1)]
     where = st.sampled_from(("default", "default", "batch"))
     holding = [
         Holding(*each) for each in draw(st.lists(st.tuples(where, some_tenant, some_type, some_key), max_size=8))
@@ -165,7 +228,7 @@ def planes(draw: st.DrawFn) -> Drawn:
     a_limit = st.none() | st.integers(1, 4)
     limits = draw(st.dictionaries(some_type, st.builds(TypeLimits, running=a_limit, running_per_tenant=a_limit)))
     pool = Pool(name="default", capacity=draw(st.integers(0, 12)), reserved_slots=draw(st.integers(0, 3)))
-    chosen = choose(pool=pool, waiting=waiting, holding=holding, shares=shares, limits=limits)
+    chosen = choose(pool=pool, free=1000, waiting=waiting, held=Held(holding), shares=shares_of(shares, limits)).jobs
     return Drawn(pool, waiting, holding, shares, limits, chosen)
 
 
@@ -265,25 +328,4 @@ def test_no_tenant_is_a_whole_slot_ahead_of_its_share_beside_one_that_waits(
     assert len(chosen) == capacity
     for one, weight in weights.items():
         for other, beside in weights.items():
-            assert got[one] * beside <= (got[other] + 1) * weight
-
-
-@given(planes())
-def test_what_is_called_barred_is_never_chosen(plane: Drawn) -> None:
-    past = barred(holding=plane.holding, limits=plane.limits)
-    for job in plane.chosen:
-        assert job.type not in past.types
-        assert (job.tenant_id, job.type) not in past.tenant_types
-        assert (job.tenant_id, job.concurrency_key) not in past.tenant_keys
-
-
-@given(planes())
-def test_whatever_has_no_room_by_type_or_key_is_called_barred(plane: Drawn) -> None:
-    past = barred(holding=plane.after(), limits=plane.limits)
-    for job in plane.waiting:
-        found = (
-            job.type in past.types
-            or (job.tenant_id, job.type) in past.tenant_types
-            or (job.tenant_id, job.concurrency_key) in past.tenant_keys
-        )
-        assert found is no_room(job, plane)
+            assert (got[one] - 1) * beside <= got[other] * weight

@@ -1,0 +1,73 @@
+"""What the scheduler notes each second for `why`: which gates are shut, and how loaded each environment is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import Any, NamedTuple
+
+import orjson
+from django.db import connection
+
+KEPT_DAYS = 7
+
+CLOSE = """
+UPDATE gate_intervals g SET ended_at = clock_timestamp()
+ WHERE ended_at IS NULL AND NOT EXISTS (
+       SELECT 1 FROM unnest(%(gates)s::text[], %(environments)s::text[], %(tenants)s::text[], %(types)s::text[])
+              AS s(gate, environment, tenant_id, type)
+        WHERE s.gate = g.gate AND s.environment IS NOT DISTINCT FROM g.environment
+          AND s.tenant_id IS NOT DISTINCT FROM g.tenant_id AND s.type IS NOT DISTINCT FROM g.type)
+"""
+OPEN = """
+INSERT INTO gate_intervals (gate, environment, tenant_id, type, started_at)
+SELECT s.gate, s.environment, s.tenant_id, s.type, clock_timestamp()
+  FROM unnest(%(gates)s::text[], %(environments)s::text[], %(tenants)s::text[], %(types)s::text[])
+       AS s(gate, environment, tenant_id, type)
+ WHERE NOT EXISTS (SELECT 1 FROM gate_intervals g WHERE g.ended_at IS NULL AND s.gate = g.gate
+          AND s.environment IS NOT DISTINCT FROM g.environment
+          AND s.tenant_id IS NOT DISTINCT FROM g.tenant_id AND s.type IS NOT DISTINCT FROM g.type)
+"""
+PURGE = "DELETE FROM gate_intervals WHERE ended_at < clock_timestamp() - make_interval(days => %s)"
+LOAD = """
+INSERT INTO pool_loads (environment, by_type, children, waiting_weight, seen_at)
+VALUES (%s, %s, %s, %s, clock_timestamp())
+ON CONFLICT (environment) DO UPDATE SET by_type = excluded.by_type, children = excluded.children,
+       waiting_weight = excluded.waiting_weight, seen_at = excluded.seen_at
+"""
+
+
+class ShutGate(NamedTuple):
+    """A gate that is shut now, and for whom; None: for all."""
+
+    gate: str
+    environment: str | None = None
+    tenant_id: str | None = None
+    type: str | None = None
+
+
+class Load(NamedTuple):
+    """An environment's leases by type, its worker processes, the weight of those who wait."""
+
+    by_type: Mapping[str, int]
+    children: int
+    waiting_weight: float
+
+
+def note(shut: Set[ShutGate], *, loads: Mapping[str, Load]) -> None:
+    """Begin an interval for each gate newly shut, end it for each that opened; write each environment's load."""
+    rows = sorted(shut, key=str)
+    values: dict[str, Any] = {
+        "gates": [each.gate for each in rows],
+        "environments": [each.environment for each in rows],
+        "tenants": [each.tenant_id for each in rows],
+        "types": [each.type for each in rows],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(CLOSE, values)
+        if rows:
+            cursor.execute(OPEN, values)
+        cursor.execute(PURGE, [KEPT_DAYS])
+        for environment, load in loads.items():
+            cursor.execute(
+                LOAD, [environment, orjson.dumps(dict(load.by_type)).decode(), load.children, load.waiting_weight]
+            )

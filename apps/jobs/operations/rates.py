@@ -1,0 +1,64 @@
+"""Token buckets in PostgreSQL: read before choosing, taken from in the transaction that dispatches."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from apps.core.database import preparing
+from apps.jobs.rate import Rate
+from apps.jobs.scheduling import Waiting, buckets
+
+LEFT = """
+SELECT r.bucket, floor(coalesce(least(r.burst, b.tokens + r.per_s * greatest(0, extract(epoch FROM
+       clock_timestamp() - b.refilled_at)::float8)), r.burst))::int
+  FROM unnest(%(buckets)s::text[], %(per_s)s::float8[], %(bursts)s::float8[]) AS r(bucket, per_s, burst)
+  LEFT JOIN rate_buckets b USING (bucket)
+"""
+
+# The refill and the taking are one statement under the row's lock; without enough tokens it changes nothing.
+TAKE = """
+INSERT INTO rate_buckets AS b (bucket, tokens, refilled_at)
+VALUES (%(bucket)s, %(burst)s::float8 - %(wanted)s, clock_timestamp())
+ON CONFLICT (bucket) DO UPDATE
+   SET tokens = least(%(burst)s::float8, b.tokens + %(per_s)s::float8
+                * greatest(0, extract(epoch FROM clock_timestamp() - b.refilled_at)::float8)) - %(wanted)s,
+       refilled_at = greatest(b.refilled_at, clock_timestamp())
+ WHERE least(%(burst)s::float8, b.tokens + %(per_s)s::float8
+             * greatest(0, extract(epoch FROM clock_timestamp() - b.refilled_at)::float8)) >= %(wanted)s
+"""
+
+
+class OverRateError(Exception):
+    """More was to be dispatched than the rate allows: the transaction must not commit."""
+
+
+def left(rates: Mapping[str, Rate]) -> dict[str, int]:
+    """Return how many dispatches each bucket still allows now."""
+    if not rates:
+        return {}
+    values = {
+        "buckets": list(rates),
+        "per_s": [rate.per_s for rate in rates.values()],
+        "bursts": [float(rate.burst) for rate in rates.values()],
+    }
+    with preparing() as cursor:
+        cursor.execute(LEFT, values)
+        return dict(cursor.fetchall())
+
+
+def take(dispatched: Iterable[Waiting], *, rates: Mapping[str, Rate]) -> None:
+    """Take a token for each job from each bucket it draws from; raise `OverRateError` where there are not enough."""
+    wanted = Counter(
+        bucket
+        for job in dispatched
+        for bucket in buckets(tenant_id=job.tenant_id, job_type=job.type)
+        if bucket in rates
+    )
+    for bucket, count in sorted(wanted.items()):
+        rate = rates[bucket]
+        values = {"bucket": bucket, "wanted": count, "per_s": rate.per_s, "burst": float(rate.burst)}
+        with preparing() as cursor:
+            cursor.execute(TAKE, values)
+            if not cursor.rowcount or count > rate.burst:
+                raise OverRateError(f"{bucket}: {count} wanted")

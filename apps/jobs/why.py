@@ -1,0 +1,333 @@
+"""Why a job does not run: reads what `gates.py` decides from, in the context the job was found in.
+
+Everything of other tenants comes as counts that the scheduler notes each second (`pool_loads`, `gate_intervals`); their
+rows are not read. So what is said of others is up to a second old, and says nothing of who they are.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.db import connection
+
+from apps.jobs.gates import GATES, Known, Lease, Shut, shut
+from apps.jobs.models import Job
+from apps.jobs.rate import parse_rate
+from apps.jobs.representation import instant
+from apps.jobs.scheduling import AGEING_S
+from apps.jobs.types import REGISTRY
+from apps.jobs.waits import GateTime, Span, parts
+from apps.tenancy.context import EVERYONE, current_tenant
+
+MOST_COUNTED = 10_000
+CALIBRATED_BY = 50
+
+SURROUNDINGS = """
+SELECT clock_timestamp(), e.slots, e.reserved_slots, e.paused_until, e.pause_reason, b.opened_at,
+       l.by_type, l.waiting_weight, p.weight, p.max_running,
+       (SELECT coalesce(sum(w.capacity), 0) FROM processes w WHERE w.environment = e.name AND w.role = 'worker'
+           AND w.state = 'live' AND w.lease_until > clock_timestamp()),
+       EXISTS (SELECT 1 FROM processes s WHERE s.role = 'scheduler' AND s.state = 'live'
+                  AND s.lease_until > clock_timestamp()),
+       EXISTS (SELECT 1 FROM processes s WHERE s.state = 'live')
+  FROM environments e
+  LEFT JOIN breakers b ON b.name = 'broker'
+  LEFT JOIN pool_loads l ON l.environment = e.name AND l.seen_at > clock_timestamp() - interval '10 s'
+  LEFT JOIN subscriptions s ON s.tenant_id = %(tenant)s AND s.state = 'active'
+  LEFT JOIN plans p USING (plan_id)
+ WHERE e.name = %(env)s
+"""
+OWN_LEASES = """
+SELECT environment_id, type, job_id::text, concurrency_key FROM jobs
+ WHERE tenant_id = %(tenant)s AND status IN ('dispatched', 'running') ORDER BY dispatched_at
+"""
+OTHER_LOADS = """
+SELECT environment, t.key, t.value::int FROM pool_loads, jsonb_each_text(by_type) t
+ WHERE seen_at > clock_timestamp() - interval '10 s'
+"""
+BUCKET = (
+    "SELECT tokens, extract(epoch FROM clock_timestamp() - refilled_at)::float8 FROM rate_buckets WHERE bucket = %s"
+)
+REFUSAL = """
+SELECT point, reason FROM decisions WHERE job_id = %s AND NOT allowed ORDER BY decided_at DESC LIMIT 1
+"""
+CHILDREN = """
+SELECT job_id::text, type FROM jobs WHERE parent_id = %s AND outcome IS NULL ORDER BY job_id LIMIT 1000
+"""
+# Band by band, since within one the order is the index's; the other bands are shifted by what a band is worth.
+AHEAD = """
+SELECT sum(n) FROM generate_series(0, 4) AS band CROSS JOIN LATERAL (
+    SELECT count(*) AS n FROM (
+        SELECT 1 FROM jobs WHERE status = 'queued' AND environment_id = %(env)s AND tenant_id = %(tenant)s
+           AND priority = band AND (queued_at, job_id) < (%(queued_at)s::timestamptz
+               + make_interval(secs => (%(priority)s - band) * %(ageing)s::float8), %(job)s::uuid)
+         LIMIT %(most)s) q) counted
+"""
+MEAN = """
+SELECT avg(took) FROM (SELECT extract(epoch FROM a.finished_at - a.started_at)::float8 AS took
+  FROM attempts a WHERE a.tenant_id = %s AND a.started_at IS NOT NULL
+   AND a.finished_at > clock_timestamp() - interval '1 hour' ORDER BY a.finished_at DESC LIMIT 200) lately
+"""
+ATTEMPTS = """
+SELECT dispatched_at, finished_at, retry_at FROM attempts WHERE job_id = %s ORDER BY fence
+"""
+SHUT = """
+SELECT gate, started_at, coalesce(ended_at, clock_timestamp()) FROM gate_intervals
+ WHERE started_at < %(end)s AND (ended_at IS NULL OR ended_at > %(start)s)
+   AND (environment IS NULL OR environment = %(env)s) AND (tenant_id IS NULL OR tenant_id = %(tenant)s)
+   AND (type IS NULL OR type = %(type)s)
+"""
+KEY_TIMES = """
+SELECT 'key_held', a.dispatched_at, a.finished_at FROM attempts a JOIN jobs j USING (job_id)
+ WHERE j.tenant_id = %(tenant)s AND j.concurrency_key = %(key)s AND j.job_id <> %(job)s
+   AND a.dispatched_at < %(end)s AND a.finished_at > %(start)s
+UNION ALL
+SELECT 'key_held', dispatched_at, clock_timestamp() FROM jobs
+ WHERE tenant_id = %(tenant)s AND concurrency_key = %(key)s AND job_id <> %(job)s
+   AND status IN ('dispatched', 'running') AND dispatched_at < %(end)s
+"""
+FORETELL = """
+INSERT INTO start_predictions (job_id, tenant_id, environment, predicted_at, starts_at)
+VALUES (%s, %s, %s, clock_timestamp(), %s) ON CONFLICT DO NOTHING
+"""
+CALIBRATION = """
+SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(extract(epoch FROM s.started_at - f.starts_at)))
+  FROM (SELECT * FROM start_predictions WHERE tenant_id = %(tenant)s ORDER BY predicted_at DESC LIMIT %(most)s) f
+ CROSS JOIN LATERAL (
+    SELECT coalesce((SELECT min(a.started_at) FROM attempts a WHERE a.job_id = f.job_id), j.started_at) AS started_at
+      FROM jobs j WHERE j.job_id = f.job_id) s
+ WHERE s.started_at > f.predicted_at
+"""
+
+
+class Around(NamedTuple):
+    """The row of `SURROUNDINGS`."""
+
+    now: datetime
+    slots: int
+    reserved: int
+    paused_until: datetime | None
+    pause_reason: str | None
+    broker_away: datetime | None
+    by_type: Any
+    waiting_weight: float | None
+    weight: int | None
+    max_running: int | None
+    children: int
+    scheduler_alive: bool
+    anything_alive: bool
+
+
+def explain(job: Job) -> dict[str, Any]:
+    """Return why a job does not run (or how it ended), its place, when it may start, and what it waited for so far."""
+    around = _around(job)
+    known = _known(job, around=around)
+    found = shut(known)
+    answer: dict[str, Any] = {
+        "job_id": str(job.job_id),
+        "status": job.status,
+        "as_of": instant(around.now),
+        "gates": [_gate(name, how) for name, how in found],
+        "position": None,
+        "expected_start": None,
+        "calibration": None,
+        "waits": _waits(job, now=around.now),
+    }
+    if job.status == "queued":
+        answer |= _forecast(job, around=around, found=found)
+    return answer
+
+
+def _gate(name: str, how: Shut) -> dict[str, Any]:
+    return {
+        "gate": name,
+        "says": how.says,
+        "held_by": how.held_by,
+        "others": how.others,
+        "clears": how.clears,
+        "until": how.until,
+    }
+
+
+def _rows(query: str, values: Any) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, values)
+        return list(cursor.fetchall())
+
+
+def _around(job: Job) -> Around:
+    (row,) = _rows(SURROUNDINGS, {"tenant": job.tenant_id, "env": job.environment_id})
+    return Around(*row)
+
+
+def _known(job: Job, *, around: Around) -> Known:
+    limits = REGISTRY.get(job.type).limits if job.type in REGISTRY else None
+    own = [Lease(environment=env, type=kind, job_id=i, concurrency_key=key) for env, kind, i, key in _own(job)]
+    paused = around.paused_until is not None and around.paused_until > around.now
+    refused_by, reason = _refusal(job)
+    tokens, token_in_s = _tokens(job, rate=limits.rate if limits else None)
+    children = _rows(CHILDREN, [job.job_id]) if job.status == "waiting_children" else []
+    return Known(
+        status=job.status,
+        type=job.type,
+        environment=job.environment_id,
+        concurrency_key=job.concurrency_key,
+        outcome=job.outcome,
+        reason_code=job.reason_code,
+        reason=reason or (job.error or {}).get("message"),
+        refused_by=refused_by,
+        run_at=instant(job.run_at),
+        due_at=instant(job.due_at),
+        cancel_requested=job.cancel_requested_at is not None,
+        leases=own + _others(own),
+        slots=around.slots,
+        reserved=around.reserved,
+        children=int(around.children),
+        paused=[{"reason": around.pause_reason, "until": instant(around.paused_until)}] if paused else [],
+        broker_away_since=instant(around.broker_away),
+        max_running=around.max_running if around.max_running is not None else 0,
+        type_running=limits.running if limits else None,
+        type_running_per_tenant=limits.running_per_tenant if limits else None,
+        type_installed=limits is not None,
+        rate=limits.rate if limits else None,
+        tokens=tokens,
+        token_in_s=token_in_s,
+        needs=[{"job_id": child, "type": kind} for child, kind in children],
+        children_open=len(children),
+        scheduler_alive=around.scheduler_alive,
+    )
+
+
+def _own(job: Job) -> list[tuple[Any, ...]]:
+    return _rows(OWN_LEASES, {"tenant": job.tenant_id})
+
+
+def _others(own: list[Lease]) -> list[Lease]:
+    """Return the leases that are not the tenant's own, as the scheduler counted them: without a name."""
+    others = []
+    for environment, job_type, count in _rows(OTHER_LOADS, []):
+        ours = sum(lease.environment == environment and lease.type == job_type for lease in own)
+        others += [Lease(environment=environment, type=job_type)] * max(0, count - ours)
+    return others
+
+
+def _refusal(job: Job) -> tuple[str | None, str | None]:
+    if job.outcome != "rejected":
+        return None, None
+    found = _rows(REFUSAL, [job.job_id])
+    return (found[0][0], found[0][1]) if found else (None, None)
+
+
+def _tokens(job: Job, *, rate: str | None) -> tuple[int | None, float | None]:
+    if rate is None:
+        return None, None
+    limit = parse_rate(rate)
+    found = _rows(BUCKET, [f"type:{job.type}"])
+    tokens, age_s = found[0] if found else (float(limit.burst), 0.0)
+    left = min(float(limit.burst), tokens + limit.per_s * max(0.0, age_s))
+    return int(left), None if left >= 1 else (1 - left) / limit.per_s
+
+
+def _forecast(job: Job, *, around: Around, found: list[tuple[str, Shut]]) -> dict[str, Any]:
+    """Return the job's place and when it may start: the tenant's work ahead of it, at its fair share of the workers.
+
+    Without a workers' or a tenant's share, or behind a gate whose opening nobody can date, nothing is foretold.
+    """
+    ahead = _ahead(job)
+    weight = float(around.weight or 0)
+    everybody = max(around.waiting_weight or 0.0, weight)
+    answer: dict[str, Any] = {
+        "position": {
+            "in_tenant": ahead + 1,
+            "overall": None if not weight else round(ahead * everybody / weight) + 1,
+        }
+    }
+    undated = {
+        "no_workers",
+        "no_scheduler",
+        "broker_down",
+        "type_not_installed",
+        "governance_away",
+        "subscription_away",
+    }
+    if not weight or undated & {name for name, _ in found}:
+        return answer
+    (mean,) = _rows(MEAN, [job.tenant_id])[0]
+    share = min(float(around.max_running or 0), float(around.children) * weight / everybody)
+    busy = any(name not in ("turn", "rate") for name, _ in found)
+    wait_s = (ahead + int(busy)) * float(mean if mean is not None else 1.0) / max(share, 0.01)
+    starts_at = around.now + timedelta(seconds=min(wait_s, 30 * 86_400.0))
+    if around.paused_until is not None:
+        starts_at = max(starts_at, around.paused_until)
+    if current_tenant() is not EVERYONE:
+        with connection.cursor() as cursor:
+            cursor.execute(FORETELL, [job.job_id, job.tenant_id, job.environment_id, starts_at])
+    return answer | {"expected_start": instant(starts_at), "calibration": _calibration(job)}
+
+
+def _ahead(job: Job) -> int:
+    values = {
+        "env": job.environment_id,
+        "tenant": job.tenant_id,
+        "queued_at": job.queued_at,
+        "priority": job.priority,
+        "ageing": AGEING_S,
+        "job": job.job_id,
+        "most": MOST_COUNTED,
+    }
+    return int(_rows(AHEAD, values)[0][0] or 0)
+
+
+def _calibration(job: Job) -> dict[str, Any] | None:
+    count, median = _rows(CALIBRATION, {"tenant": job.tenant_id, "most": CALIBRATED_BY})[0]
+    return {"predictions": count, "median_error_s": round(float(median), 3)} if count else None
+
+
+def _waits(job: Job, *, now: datetime) -> dict[str, Any]:
+    """Return the job's whole wait, cut by gates: until its first start, and between attempts."""
+    spans, known = _spans(job, now=now)
+    if not spans:
+        return {"total_s": 0.0, "parts": []}
+    values = {
+        "start": spans[0].start,
+        "end": spans[-1].end,
+        "env": job.environment_id,
+        "tenant": job.tenant_id,
+        "type": job.type,
+        "key": job.concurrency_key,
+        "job": job.job_id,
+    }
+    shut_times = known + [GateTime(*row) for row in _rows(SHUT, values)]
+    if job.concurrency_key is not None:
+        shut_times += [GateTime(*row) for row in _rows(KEY_TIMES, values)]
+    made = parts(spans, shut=shut_times, order=[gate.name for gate in GATES])
+    return {
+        "total_s": round(sum((span.end - span.start).total_seconds() for span in spans), 6),
+        "parts": [
+            {"gate": each.gate, "from": instant(each.start), "until": instant(each.end), "seconds": each.seconds}
+            for each in made
+        ],
+    }
+
+
+def _spans(job: Job, *, now: datetime) -> tuple[list[Span], list[GateTime]]:
+    """Return when the job waited, and the gates of its own that were shut then: its time to run, its pauses."""
+    if job.outcome == "rejected":
+        return [], []
+    spans, own, since = [], [], job.submitted_at
+    if job.run_at is not None and job.run_at > since:
+        own.append(GateTime("run_at", since, job.run_at))
+    for dispatched_at, finished_at, retry_at in _rows(ATTEMPTS, [job.job_id]):
+        if dispatched_at is not None and dispatched_at > since:
+            spans.append(Span(since, dispatched_at))
+        since = finished_at
+        if retry_at is not None and retry_at > since:
+            own.append(GateTime("retry_pause", since, retry_at))
+    end = job.dispatched_at if job.status in ("dispatched", "running") else job.finished_at or now
+    if end is not None and end > since:
+        spans.append(Span(since, end))
+        if job.status in ("blocked", "waiting_children", "deferred"):
+            name = {"blocked": "dependencies", "waiting_children": "children", "deferred": "broker_down"}[job.status]
+            own.append(GateTime(name, since, end))
+    return spans, own

@@ -1,0 +1,64 @@
+"""Notes, each second, which gates are shut: what `why` tells of now, and of then."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from django.db import connection
+
+from apps.jobs import flight, queries
+from apps.jobs.operations import gates, rates
+from apps.jobs.operations.gates import Load, ShutGate
+from apps.jobs.rate import Rate
+from apps.jobs.scheduling import Held, TypeLimits
+from apps.subscription.queries import shares
+from workers.selector import Selector
+
+SLOTS = "SELECT name, slots, coalesce(paused_until > clock_timestamp(), false) FROM environments"
+
+
+def note(*, away: bool, limits: Mapping[str, TypeLimits], buckets: Mapping[str, Rate], selector: Selector) -> None:
+    """Look at every gate once and write what changed."""
+    holding = queries.holding()
+    held, crews = Held(holding), flight.crews()
+    with connection.cursor() as cursor:
+        cursor.execute(SLOTS)
+        pools = cursor.fetchall()
+    shut = {ShutGate("broker_down")} if away else set()
+    for name, slots, paused in pools:
+        if paused:
+            shut.add(ShutGate("paused", environment=name))
+        if name not in crews or not crews[name].children:
+            shut.add(ShutGate("no_workers", environment=name))
+        if held.pool[name] >= slots:
+            shut.add(ShutGate("environment_full", environment=name))
+    shut |= {
+        ShutGate("tenant_limit", tenant_id=each.tenant_id)
+        for each in shares()
+        if held.tenant[each.tenant_id] >= each.max_running
+    }
+    for job_type, limit in limits.items():
+        if limit.running is not None and held.type[job_type] >= limit.running:
+            shut.add(ShutGate("type_limit", type=job_type))
+        most = limit.running_per_tenant
+        if most is not None:
+            shut |= {
+                ShutGate("type_limit_tenant", tenant_id=tenant_id, type=name)
+                for (name, tenant_id), count in held.type_tenant.items()
+                if name == job_type and count >= most
+            }
+    shut |= {ShutGate("rate", type=bucket.partition(":")[2]) for bucket, left in _left(buckets).items() if left < 1}
+    loads = {
+        name: Load(
+            Counter(each.type for each in holding if each.environment == name),
+            crews[name].children if name in crews else 0,
+            selector.waiting_weight(name),
+        )
+        for name, _, _ in pools
+    }
+    gates.note(shut, loads=loads)
+
+
+def _left(known: Mapping[str, Rate]) -> dict[str, int]:
+    return {bucket: left for bucket, left in rates.left(known).items() if bucket.startswith("type:")}
