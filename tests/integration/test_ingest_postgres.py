@@ -21,7 +21,13 @@ HERE = "datasets/orders/data.parquet"
 def source(superuser: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A table of somebody's, and acme's secret that leads to it."""
     info = superuser.info
-    parts = {"host": info.host, "port": info.port, "user": info.user, "password": info.password, "dbname": info.dbname}
+    parts: dict[str, Any] = {
+        "host": info.host,
+        "port": info.port,
+        "user": info.user,
+        "password": info.password,
+        "dbname": info.dbname,
+    }
     dsn = psycopg.conninfo.make_conninfo("", **parts)
     keys = tmp_path / "keys"
     keys.mkdir()

@@ -1,4 +1,4 @@
-"""A contract's plan on real data, over HTTP: a file is ingested, transformed, checked, and what was checked published."""
+"""A contract's plan on real data, over HTTP: a file is ingested, transformed, checked, and published as checked."""
 
 from __future__ import annotations
 

@@ -104,6 +104,7 @@ def _select(params: Mapping[str, Any], *, after: Any) -> tuple[Any, list[Any]]:
     """Return the one statement to run and its values; a second one the server refuses, by the extended protocol."""
     from psycopg import sql  # noqa: PLC0415
 
+    source: sql.Composable
     if "table" in params:
         source = sql.SQL("SELECT * FROM {}").format(sql.Identifier(*params["table"].split(".")))
     else:
