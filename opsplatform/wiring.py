@@ -22,6 +22,7 @@ JOB_TYPES = (
     "workers.catalog.data_check",
     "workers.catalog.dataset_promote",
     "workers.catalog.ingest_http",
+    "workers.catalog.ingest_postgres",
     "workers.catalog.http_call",
 )
 

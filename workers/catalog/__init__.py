@@ -12,5 +12,6 @@ MODULES = (
     "workers.catalog.data_check",
     "workers.catalog.dataset_promote",
     "workers.catalog.ingest_http",
+    "workers.catalog.ingest_postgres",
     "workers.catalog.http_call",
 )

@@ -77,7 +77,7 @@ def fetch(world: Any, storage: Path, path: str = "/a.csv", **options: Any) -> ha
 
 
 def code(result: harness.RunResult) -> str | None:
-    return result.error and result.error.code
+    return result.error.code if result.error is not None else None
 
 
 @pytest.fixture

@@ -311,6 +311,7 @@ def test_types_are_read_without_django_duckdb_or_pyarrow() -> None:
         "http.call",
         "ingest.file",
         "ingest.http",
+        "ingest.postgres",
         "kpi.refresh",
         "ops.crash",
         "ops.fail",
