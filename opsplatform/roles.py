@@ -15,7 +15,16 @@ from django.db.backends.utils import CursorWrapper
 ROLES = ("ops_owner", "ops_app", "ops_control", "ops_operator")
 
 CONFIGURATION = ("tenants", "subscriptions", "plans", "contracts", "policies", "environments")
-TENANT_OWNED = ("jobs", "attempts", "decisions", "log_chunks", "events", "evidence_records", "idempotency_keys")
+TENANT_OWNED = (
+    "jobs",
+    "attempts",
+    "decisions",
+    "log_chunks",
+    "events",
+    "evidence_records",
+    "idempotency_keys",
+    "pauses",
+)
 LOOPS = ("processes", "event_consumers", "breakers")
 PEOPLE = (
     "auth_user",
@@ -41,15 +50,18 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_app", "SELECT", (*CONFIGURATION, *TENANT_OWNED, "breakers", "processes", "django_migrations")),
     ("ops_app", "INSERT", ("jobs", "decisions", "events", "evidence_records", "attempts", "processes")),
     ("ops_app", "UPDATE", ("jobs", "processes")),
+    ("ops_app", "INSERT, UPDATE", ("pauses",)),
     ("ops_app", "INSERT, UPDATE, DELETE", ("idempotency_keys",)),
     ("ops_control", "SELECT", (*CONFIGURATION, *TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_control", "INSERT", (*TENANT_OWNED, *LOOPS)),
-    ("ops_control", "UPDATE", ("jobs", "attempts", *LOOPS)),
+    ("ops_control", "UPDATE", ("jobs", "attempts", "pauses", *LOOPS)),
     ("ops_control", "UPDATE, DELETE", ("idempotency_keys",)),  # purging locks what it deletes
     ("ops_control", "DELETE", ("processes",)),
     ("ops_control", "UPDATE (sequence)", ("events",)),
     ("ops_control", "UPDATE (number, state, ref, tries)", ("evidence_records",)),
     ("ops_control", "SELECT, INSERT, UPDATE, DELETE", BEAT),
+    ("ops_operator", "INSERT, UPDATE", ("pauses",)),
+    ("ops_operator", "INSERT", ("events",)),  # by its policy, of what is no tenant's
     ("ops_operator", "SELECT", (*TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_operator", "SELECT, INSERT, UPDATE, DELETE", (*CONFIGURATION, *PEOPLE, *BEAT)),
 )

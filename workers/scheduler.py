@@ -15,7 +15,7 @@ import structlog
 from kombu.exceptions import KombuError
 
 from apps.jobs import queries
-from apps.jobs.operations import recover
+from apps.jobs.operations import pauses, recover
 from apps.jobs.operations.dispatch import Dispatched, dispatch, release_due
 from apps.jobs.operations.wake import CHANNEL
 from apps.jobs.scheduling import Holding, TenantShare, TypeLimits, barred, choose
@@ -137,6 +137,7 @@ class Scheduler:
         silent = recover.end_silent(retry_of=retry_of)
         deaf = recover.end_deaf(retry_of=retry_of)
         overdue = recover.end_overdue(retry_of=retry_of)
+        pauses.end_expired()
         ended = {"lost": lost, "unclaimed": unclaimed, "overtime": overtime, "silent": silent, "deaf": deaf}
         if gone or overdue or any(ended.values()):
             log.warning("swept", gone=gone, overdue=_ids(overdue), **{name: _ids(ids) for name, ids in ended.items()})

@@ -290,6 +290,46 @@ class Breaker(models.Model):
         return f"{self.name}: {'open' if self.opened_at else 'closed'}"
 
 
+class Pause(models.Model):
+    """An interval in which nothing of its target is dispatched: of an environment, tenant, type, or several of these.
+
+    Each part that is empty means every one. Kept when it is over, so that a wait can be laid to what held it.
+    """
+
+    pause_id = models.UUIDField(primary_key=True)
+    environment = models.ForeignKey(Environment, models.PROTECT, null=True, db_index=False)
+    tenant = models.ForeignKey(Tenant, models.PROTECT, null=True, db_index=False)
+    type = models.CharField(max_length=64, null=True)
+    reason = models.CharField(max_length=200)
+    paused_by = models.CharField(max_length=128)
+    started_at = models.DateTimeField(db_default=ClockTimestamp())
+    until = models.DateTimeField(null=True, help_text="ends by itself; empty = when somebody resumes")
+    ended_at = models.DateTimeField(null=True, help_text="empty = not ended, or not written yet")
+    ended_by = models.CharField(max_length=128, null=True, help_text="clock = by itself")
+
+    objects = TenantManager["Pause"]()
+    every = models.Manager["Pause"]()
+
+    class Meta:
+        db_table = "pauses"
+        ordering = ["-pause_id"]
+        base_manager_name = "every"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["environment", "tenant", "type"],
+                condition=Q(ended_at__isnull=True),
+                nulls_distinct=False,
+                name="pause_in_force_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(ended_at__isnull=True) | Q(ended_at__gte=models.F("started_at")), name="pause_ends_after"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.environment_id or '*'} {self.tenant_id or '*'} {self.type or '*'}"
+
+
 class Process(models.Model):
     """A process of the plane that beats. A worker's row is the lease under which its jobs run."""
 

@@ -11,23 +11,24 @@ from uuid import UUID
 from apps.core.database import loaded, preparing
 from apps.jobs.lifecycle import OUTCOMES, Priority
 from apps.jobs.models import Attempt, Breaker, Decision, Job
+from apps.jobs.pausing import OPEN_ENVIRONMENT, not_paused
 from apps.jobs.scheduling import NOTHING_BARRED, Barred, Holding, Pool, Waiting
 
 HOLDING = "SELECT environment_id, tenant_id, type, concurrency_key FROM jobs WHERE status IN ('dispatched', 'running')"
 
 # How much a pool may hold: its slots, but not more than its live workers can start, and one to go on with at once.
-POOLS = """
+POOLS = f"""
 SELECT e.name, CASE WHEN w.capacity IS NULL THEN 0 ELSE least(e.slots, w.capacity + 1) END, e.reserved_slots
   FROM environments e
   LEFT JOIN (SELECT environment, sum(capacity) AS capacity FROM processes
               WHERE role = 'worker' AND state = 'live' AND lease_until > clock_timestamp() GROUP BY environment) w
     ON w.environment = e.name
- WHERE e.paused_until IS NULL OR e.paused_until < clock_timestamp()
+ WHERE (e.paused_until IS NULL OR e.paused_until < clock_timestamp()) AND {OPEN_ENVIRONMENT}
  ORDER BY e.name
 """
 
 # The waiting tenants by a skip scan of the queue's index: as many steps as tenants, however long their queues are.
-NEXT_WAITING = """
+NEXT_WAITING = f"""
 WITH RECURSIVE tenant AS (
     (SELECT tenant_id FROM jobs WHERE status = 'queued' AND environment_id = %(env)s ORDER BY tenant_id LIMIT 1)
     UNION ALL
@@ -43,6 +44,7 @@ SELECT q.job_id, tenant.tenant_id, q.type, q.concurrency_key
        AND (tenant_id, type) NOT IN (SELECT * FROM unnest(%(type_tenants)s::text[], %(tenant_types)s::text[]))
        AND (concurrency_key IS NULL OR (tenant_id, concurrency_key) NOT IN (
             SELECT * FROM unnest(%(key_tenants)s::text[], %(tenant_keys)s::text[])))
+       AND {not_paused("jobs")}
      ORDER BY priority, queued_at, job_id LIMIT %(per_tenant)s) q
  WHERE tenant.tenant_id IS NOT NULL
 """

@@ -88,6 +88,7 @@ UNFOLD: dict[str, Any] = {
                 "title": "Runtime",
                 "items": [
                     _item("Environments", "dns", "jobs_environment"),
+                    _item("Pauses", "pause_circle", "jobs_pause"),
                     _item("Processes", "memory", "jobs_process"),
                     {"title": "Flower", "icon": "open_in_new", "link": _flower},
                 ],
