@@ -16,15 +16,9 @@ ROLES = ("ops_owner", "ops_app", "ops_control", "ops_operator")
 
 CONFIGURATION = ("tenants", "subscriptions", "plans", "contracts", "policies", "environments")
 TENANT_OWNED = (
-    "jobs",
-    "attempts",
-    "decisions",
-    "log_chunks",
-    "events",
-    "evidence_records",
-    "idempotency_keys",
-    "pauses",
-)
+    "jobs", "attempts", "decisions", "log_chunks", "events", "evidence_records", "idempotency_keys", "pauses",
+    "schedules", "schedule_fires", "triggers", "trigger_firings",
+)  # fmt: skip
 LOOPS = ("processes", "event_consumers", "breakers")
 PEOPLE = (
     "auth_user",
@@ -50,11 +44,12 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_app", "SELECT", (*CONFIGURATION, *TENANT_OWNED, "breakers", "processes", "django_migrations")),
     ("ops_app", "INSERT", ("jobs", "decisions", "events", "evidence_records", "attempts", "processes")),
     ("ops_app", "UPDATE", ("jobs", "processes")),
-    ("ops_app", "INSERT, UPDATE", ("pauses",)),
+    ("ops_app", "INSERT, UPDATE", ("pauses", "schedules", "schedule_fires", "triggers")),
     ("ops_app", "INSERT, UPDATE, DELETE", ("idempotency_keys",)),
     ("ops_control", "SELECT", (*CONFIGURATION, *TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_control", "INSERT", (*TENANT_OWNED, *LOOPS)),
-    ("ops_control", "UPDATE", ("jobs", "attempts", "pauses", *LOOPS)),
+    ("ops_control", "UPDATE", ("jobs", "attempts", "pauses", "schedules", "schedule_fires", *LOOPS)),
+    ("ops_control", "UPDATE", ("trigger_firings",)),
     ("ops_control", "UPDATE, DELETE", ("idempotency_keys",)),  # purging locks what it deletes
     ("ops_control", "DELETE", ("processes",)),
     ("ops_control", "UPDATE (sequence)", ("events",)),

@@ -18,6 +18,7 @@ from apps.tenancy.models import Tenant
 STATES = [(state.value, state.value) for state in State]
 OUTCOME_WORDS = sorted(state.value for state in OUTCOMES)
 NOT_SUCCEEDED = sorted(state.value for state in OUTCOMES if state is not State.SUCCEEDED)
+ENDLESS, TARGET = Q(ended_at__isnull=True), ["environment", "tenant", "type"]
 HOLDING = sorted(state.value for state in HOLDING_SLOT)
 
 
@@ -291,10 +292,7 @@ class Breaker(models.Model):
 
 
 class Pause(models.Model):
-    """An interval in which nothing of its target is dispatched: of an environment, tenant, type, or several of these.
-
-    Each part that is empty means every one. Kept when it is over, so that a wait can be laid to what held it.
-    """
+    """An interval, kept when over, in which nothing of its target is dispatched; an empty part means every one."""
 
     pause_id = models.UUIDField(primary_key=True)
     environment = models.ForeignKey(Environment, models.PROTECT, null=True, db_index=False)
@@ -315,14 +313,9 @@ class Pause(models.Model):
         ordering = ["-pause_id"]
         base_manager_name = "every"
         constraints = [
-            models.UniqueConstraint(
-                fields=["environment", "tenant", "type"],
-                condition=Q(ended_at__isnull=True),
-                nulls_distinct=False,
-                name="pause_in_force_once",
-            ),
+            models.UniqueConstraint(fields=TARGET, condition=ENDLESS, nulls_distinct=False, name="pause_in_force_once"),
             models.CheckConstraint(
-                condition=Q(ended_at__isnull=True) | Q(ended_at__gte=models.F("started_at")), name="pause_ends_after"
+                condition=ENDLESS | Q(ended_at__gte=models.F("started_at")), name="pause_ends_after"
             ),
         ]
 

@@ -85,6 +85,15 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Schedules and triggers",
+                "items": [
+                    _item("Schedules", "schedule", "schedules_schedule"),
+                    _item("Fires", "alarm_on", "schedules_fire"),
+                    _item("Triggers", "bolt", "schedules_trigger"),
+                    _item("Firings", "flash_on", "schedules_firing"),
+                ],
+            },
+            {
                 "title": "Runtime",
                 "items": [
                     _item("Environments", "dns", "jobs_environment"),
