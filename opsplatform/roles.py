@@ -26,6 +26,11 @@ TENANT_OWNED = (
     "idempotency_keys",
     "start_predictions",
     "gate_intervals",
+    "pauses",
+    "schedules",
+    "schedule_fires",
+    "triggers",
+    "trigger_firings",
 )
 LOOPS = ("processes", "event_consumers", "breakers", "leaders", "rate_buckets", "pool_loads")
 PEOPLE = (
@@ -67,6 +72,8 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_control", "UPDATE (sequence)", ("events",)),
     ("ops_control", "UPDATE (number, state, ref, tries)", ("evidence_records",)),
     ("ops_control", "SELECT, INSERT, UPDATE, DELETE", BEAT),
+    ("ops_operator", "INSERT, UPDATE", ("pauses",)),
+    ("ops_operator", "INSERT", ("events",)),  # by its policy, of what is no tenant's
     ("ops_operator", "SELECT", (*TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_operator", "SELECT, INSERT, UPDATE, DELETE", (*CONFIGURATION, *PEOPLE, *BEAT)),
 )

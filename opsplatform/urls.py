@@ -13,6 +13,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("operations/", include("apps.events.urls")),
     path("operations/", include("apps.jobs.urls")),
+    path("operations/", include("apps.schedules.urls")),
     path("operations/schema", SpectacularAPIView.as_view(), name="schema"),
     path("operations/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     *edge.urlpatterns,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from django.db import connection
 
 from apps.jobs import flight, queries
+from apps.jobs.environments import pauses_in_force
 from apps.jobs.operations import gates, rates
 from apps.jobs.operations.gates import Load, ShutGate
 from apps.jobs.rate import Rate
@@ -33,6 +34,10 @@ def note(*, away: bool, limits: Mapping[str, TypeLimits], buckets: Mapping[str, 
             shut.add(ShutGate("no_workers", environment=name))
         if held.pool[name] >= slots:
             shut.add(ShutGate("environment_full", environment=name))
+    shut |= {
+        ShutGate("paused", environment=each.environment, tenant_id=each.tenant_id, type=each.type)
+        for each in pauses_in_force()
+    }
     shut |= {
         ShutGate("tenant_limit", tenant_id=each.tenant_id)
         for each in shares()

@@ -19,10 +19,12 @@ from kombu.exceptions import KombuError
 
 from apps.jobs import bundling, flight, queries
 from apps.jobs.bundling import Bundle, Candidate
-from apps.jobs.operations import leadership, rates, recover
+from apps.jobs.environments import pauses_in_force
+from apps.jobs.operations import leadership, pauses, rates, recover
 from apps.jobs.operations.dispatch import Dispatched, dispatch, release_due
 from apps.jobs.operations.news import tell
 from apps.jobs.operations.wake import CHANNEL
+from apps.jobs.pausing import pause_gate
 from apps.jobs.rate import parse_rate
 from apps.jobs.scheduling import Gate, Held, TypeLimits, Waiting
 from apps.jobs.types import REGISTRY
@@ -163,7 +165,8 @@ class Scheduler:
 
     def _gates(self) -> Sequence[Gate]:
         """Return what may hold whole lanes back in this look: one line for each gate, first the one to be named."""
-        return ()
+        paused = pauses_in_force()
+        return (pause_gate(paused),) if paused else ()
 
     def _dispatch(self, bundles: Sequence[Bundle], *, facts: Mapping[UUID, Waiting]) -> list[list[Dispatched]]:
         """Dispatch in one transaction with the proof that this process still leads and with the tokens of rates.
@@ -222,6 +225,7 @@ class Scheduler:
         silent = recover.end_silent(retry_of=retry_of)
         deaf = recover.end_deaf(retry_of=retry_of)
         overdue = recover.end_overdue(retry_of=retry_of)
+        pauses.end_expired()
         ended = {"lost": lost, "unclaimed": unclaimed, "overtime": overtime, "silent": silent, "deaf": deaf}
         if gone or overdue or any(ended.values()):
             log.warning("swept", gone=gone, overdue=_ids(overdue), **{name: _ids(ids) for name, ids in ended.items()})

@@ -16,9 +16,11 @@ RETRYING = "operations.job.retrying"
 CANCEL_REQUESTED = "operations.job.cancel_requested"
 RESUBMITTED = "operations.job.resubmitted"
 REPRIORITIZED = "operations.job.reprioritized"
+QUEUE_PAUSED = "operations.queue.paused"
+QUEUE_RESUMED = "operations.queue.resumed"
 
 # What somebody asked for, as against what became of a job: each names who, as `by`.
-BY_REQUEST = (SUBMITTED, CANCEL_REQUESTED, RESUBMITTED, REPRIORITIZED)
+BY_REQUEST = (SUBMITTED, CANCEL_REQUESTED, RESUBMITTED, REPRIORITIZED, QUEUE_PAUSED, QUEUE_RESUMED)
 ALL = (*BY_REQUEST, COMPLETED, FAILED, CANCELLED, REJECTED, RETRYING)
 
 # The event that tells of entering a state; the other states are nobody's news.
@@ -56,6 +58,20 @@ PRIORITY_SCHEMA: dict[str, Any] = {
     "properties": {**SCHEMA["properties"], "priority": {"type": "string", "description": "the band it waits in now"}},
 }
 
+PAUSE_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["pause_id", "environment", "tenant_id", "type", "until", "by"],
+    "properties": {
+        "pause_id": {"type": "string", "format": "uuid"},
+        "environment": {"type": ["string", "null"], "description": "null = every one"},
+        "tenant_id": {"type": ["string", "null"], "description": "null = every one"},
+        "type": {"type": ["string", "null"], "description": "a job type; null = every one"},
+        "until": {"type": ["string", "null"], "description": "when it ends by itself"},
+        "by": {"type": "string", "description": "who asked; `clock`: it ended by itself"},
+    },
+}
+
 # Event type -> (what it says, the shape of its data).
 MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
     SUBMITTED: ("A job was admitted.", SCHEMA),
@@ -66,6 +82,8 @@ MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
     CANCEL_REQUESTED: ("A running job was asked to stop.", SCHEMA),
     RESUBMITTED: ("A job that was over was queued once more, by request.", SCHEMA),
     REPRIORITIZED: ("A waiting job was given another priority.", PRIORITY_SCHEMA),
+    QUEUE_PAUSED: ("Nothing of an environment, tenant or type is dispatched from now on.", PAUSE_SCHEMA),
+    QUEUE_RESUMED: ("A pause is over.", PAUSE_SCHEMA),
     RETRYING: ("An attempt failed or was lost; the job will be tried again.", SCHEMA),
 }
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
+from apps.jobs.pausing import not_paused
 from apps.jobs.types import REGISTRY
 
 MOST_FINDINGS = 20
@@ -127,6 +128,9 @@ PROMISES: tuple[Promise, ...] = (
                    AND NOT EXISTS (SELECT 1 FROM jsonb_to_recordset(%(limits)s) AS l(type text, running int)
                                     WHERE l.type = j.type)
                    AND (e.paused_until IS NULL OR e.paused_until < clock_timestamp())
+                   AND """
+        + not_paused("j")
+        + """
                    AND (SELECT count(*) FROM jobs h WHERE h.tenant_id = j.tenant_id
                            AND h.status IN ('dispatched', 'running')) < p.max_running
                  ORDER BY j.environment_id, j.queued_at) AS q

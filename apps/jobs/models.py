@@ -22,6 +22,7 @@ RULES = [(rule.value, rule.value) for rule in Rule]
 OUTCOME_WORDS = sorted(state.value for state in OUTCOMES)
 NOT_SUCCEEDED = sorted(state.value for state in OUTCOMES if state is not State.SUCCEEDED)
 HAS_KEY = models.ExpressionWrapper(Q(concurrency_key__isnull=False), output_field=models.BooleanField())
+ENDLESS, TARGET = Q(ended_at__isnull=True), ["environment", "tenant", "type"]
 HOLDING = sorted(state.value for state in HOLDING_SLOT)
 
 
@@ -344,6 +345,38 @@ class Breaker(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {'open' if self.opened_at else 'closed'}"
+
+
+class Pause(models.Model):
+    """An interval, kept when over, in which nothing of its target is dispatched; an empty part means every one."""
+
+    pause_id = models.UUIDField(primary_key=True)
+    environment = models.ForeignKey(Environment, models.PROTECT, null=True, db_index=False)
+    tenant = models.ForeignKey(Tenant, models.PROTECT, null=True, db_index=False)
+    type = models.CharField(max_length=64, null=True)
+    reason = models.CharField(max_length=200)
+    paused_by = models.CharField(max_length=128)
+    started_at = models.DateTimeField(db_default=ClockTimestamp())
+    until = models.DateTimeField(null=True, help_text="ends by itself; empty = when somebody resumes")
+    ended_at = models.DateTimeField(null=True, help_text="empty = not ended, or not written yet")
+    ended_by = models.CharField(max_length=128, null=True, help_text="clock = by itself")
+
+    objects = TenantManager["Pause"]()
+    every = models.Manager["Pause"]()
+
+    class Meta:
+        db_table = "pauses"
+        ordering = ["-pause_id"]
+        base_manager_name = "every"
+        constraints = [
+            models.UniqueConstraint(fields=TARGET, condition=ENDLESS, nulls_distinct=False, name="pause_in_force_once"),
+            models.CheckConstraint(
+                condition=ENDLESS | Q(ended_at__gte=models.F("started_at")), name="pause_ends_after"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.environment_id or '*'} {self.tenant_id or '*'} {self.type or '*'}"
 
 
 class Process(models.Model):

@@ -11,6 +11,7 @@ from uuid import UUID
 from apps.core.database import loaded, preparing
 from apps.jobs.lifecycle import OUTCOMES, Priority
 from apps.jobs.models import Attempt, Breaker, Decision, Dependency, Job
+from apps.jobs.pausing import OPEN_ENVIRONMENT
 from apps.jobs.scheduling import Holding, Pool
 
 HOLDING = """
@@ -20,13 +21,13 @@ SELECT environment_id, tenant_id, type, concurrency_key, job_id, fence,
 """
 
 # How much a pool may hold: its slots, but not more than its live workers can start, and one to go on with at once.
-POOLS = """
+POOLS = f"""
 SELECT e.name, CASE WHEN w.capacity IS NULL THEN 0 ELSE e.slots END, e.reserved_slots
   FROM environments e
   LEFT JOIN (SELECT environment, sum(capacity) AS capacity FROM processes
               WHERE role = 'worker' AND state = 'live' AND lease_until > clock_timestamp() GROUP BY environment) w
     ON w.environment = e.name
- WHERE e.paused_until IS NULL OR e.paused_until < clock_timestamp()
+ WHERE (e.paused_until IS NULL OR e.paused_until < clock_timestamp()) AND {OPEN_ENVIRONMENT}
  ORDER BY e.name
 """
 

@@ -54,6 +54,7 @@ INSTALLED_APPS = [
     "apps.governance",
     "apps.subscription",
     "apps.jobs",
+    "apps.schedules",
     "opsplatform",
 ]
 

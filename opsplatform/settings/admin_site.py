@@ -85,9 +85,19 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Schedules and triggers",
+                "items": [
+                    _item("Schedules", "schedule", "schedules_schedule"),
+                    _item("Fires", "alarm_on", "schedules_fire"),
+                    _item("Triggers", "bolt", "schedules_trigger"),
+                    _item("Firings", "flash_on", "schedules_firing"),
+                ],
+            },
+            {
                 "title": "Runtime",
                 "items": [
                     _item("Environments", "dns", "jobs_environment"),
+                    _item("Pauses", "pause_circle", "jobs_pause"),
                     _item("Processes", "memory", "jobs_process"),
                     {"title": "Flower", "icon": "open_in_new", "link": _flower},
                 ],

@@ -23,6 +23,8 @@ UNHEARD = {
     "operations.job.cancel_requested",
     "operations.job.resubmitted",
     "operations.job.reprioritized",
+    "operations.queue.paused",
+    "operations.queue.resumed",
 }
 
 

@@ -11,7 +11,17 @@ from opsplatform.plane import Plane
 from tests.support.client import Truth, wait_for
 from tests.support.invariants import broken
 
-PROCESSES = {"web", "scheduler", "worker-default", "worker-batch", "worker-control", "relay", "beat", "flower"}
+PROCESSES = {
+    "web",
+    "scheduler",
+    "worker-default",
+    "worker-batch",
+    "worker-control",
+    "relay",
+    "submitter",
+    "beat",
+    "flower",
+}
 
 WORKING = """
 SELECT DISTINCT environment FROM processes

@@ -15,7 +15,7 @@ from apps.core.admin.fields import RowForm, WordsField, among
 from apps.core.admin.markup import badge, mono, span
 from apps.core.admin.pages import ConfigurationAdmin, RecordAdmin, column
 from apps.core.database import ClockTimestamp
-from apps.jobs.models import Environment, Process
+from apps.jobs.models import Environment, Pause, Process
 from apps.jobs.operations import configure
 from apps.tenancy.queries import tenant_ids
 
@@ -88,7 +88,28 @@ class EnvironmentAdmin(ConfigurationAdmin[Environment]):
     def save_model(self, request: HttpRequest, obj: Environment, form: Any, change: bool) -> None:
         """Set the environment."""
         names = ("region", "slots", "reserved_slots", "allowed_tenants", "paused_until", "pause_reason")
-        configure.set_environment(name=obj.name, **{name: form.cleaned_data[name] for name in names})
+        configure.set_environment(
+            name=obj.name, by=request.user.get_username(), **{name: form.cleaned_data[name] for name in names}
+        )
+
+
+@admin.register(Pause)
+class PauseAdmin(RecordAdmin[Pause]):
+    """Pauses, in force and over. They are begun and ended by request; an environment's also on its own page."""
+
+    list_display = ("environment_id", "of_tenant", "type", "reason", "paused_by", "started_at", "until", "ended_at")
+    list_display_links = ("started_at",)
+    ordering = ("-pause_id",)
+    search_fields = ("pause_id",)
+    fields = (
+        "pause_id", "environment_id", "of_tenant", "type", "reason", "paused_by", "started_at", "until", "ended_at",
+        "ended_by",
+    )  # fmt: skip
+
+    @column("Tenant")
+    def of_tenant(self, row: Pause) -> str | None:
+        """Return the tenant's id."""
+        return row.tenant_id
 
 
 @admin.register(Process)

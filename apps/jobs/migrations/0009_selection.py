@@ -18,7 +18,7 @@ CREATE POLICY tenant ON gate_intervals TO ops_app
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('jobs', '0007_bundles'),
+        ('jobs', '0008_dependencies'),
         ('tenancy', '0003_intake'),
     ]
 

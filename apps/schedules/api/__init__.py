@@ -1,0 +1,1 @@
+"""Schedules and triggers over HTTP: parse, call one operation or query, render."""

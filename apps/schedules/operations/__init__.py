@@ -1,0 +1,1 @@
+"""Every write of schedules and triggers, by subject."""
