@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--quick] [--only drain,submission,start,idle,decision]`: run, print the table, keep JSON."""
+"""`python -m benchmarks [--quick] [--only drain,submission,start,…]`: run, print the table, keep it as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from benchmarks import decision, drain, idle, start, submission
+from benchmarks import decision, drain, idle, neighbour, start, submission
 from benchmarks.figures import Row, document, table
 from benchmarks.ground import Ground, facts, ground
 from opsplatform import os_processes
@@ -19,7 +19,7 @@ from opsplatform.demo import place
 from opsplatform.plane import CHECKOUT
 
 RESULTS = CHECKOUT / "benchmarks" / "results"
-CLAIMS = ("drain", "submission", "start", "idle", "decision")
+CLAIMS = ("drain", "submission", "start", "idle", "neighbour", "decision")
 
 
 def main() -> None:
@@ -75,6 +75,9 @@ def run(rows: list[Row], *, folder: Path, only: set[str], quick: bool) -> None:
             for rate in (10, 50, 100):
                 tell(submission.measure(at, rate=rate, seconds=3 if quick else 12, token=token))
                 settle(at)
+        if "neighbour" in only:
+            tell(neighbour.measure(at, times=12 if quick else 40, token=token))
+            settle(at)
         if "drain" in only:
             tell(drain.measure(at, jobs=jobs, pairs=pairs, sample=sample, events=True))
     if "drain" in only and not quick:

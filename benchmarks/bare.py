@@ -26,6 +26,12 @@ def noop() -> None:
     """Do nothing."""
 
 
+@app.task(name="bare.nap", ignore_result=True)
+def nap(seconds: float) -> None:
+    """Do nothing for a while."""
+    time.sleep(seconds)
+
+
 @app.task(name="bare.stamp", ignore_result=True, bind=True)
 def stamp(self: Any, sent_at: float) -> None:
     """Say how long it took from `sent_at` (this machine's clock) until here."""

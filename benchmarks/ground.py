@@ -77,7 +77,7 @@ def ground(*, folder: Path, events: bool = True) -> Iterator[Ground]:
         bare_url = urlunsplit(urlsplit(services["broker_url"])._replace(path="/1"))
         with psycopg.connect(superuser, autocommit=True) as database:
             # The plans' own caps are not what is measured: the pool's slots bound both sides alike.
-            database.execute("UPDATE plans SET max_running = 1000, jobs_per_day = NULL")
+            database.execute("UPDATE plans SET max_running = 1000, jobs_per_day = NULL, job_types = '{*}'")
             yield Ground(plane=plane, database=database, bare_url=bare_url)
 
 

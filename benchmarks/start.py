@@ -19,7 +19,6 @@ from benchmarks.submission import submit
 from opsplatform import os_processes
 
 BEGAN = "SELECT (result -> 'metrics' ->> 'began')::float8 FROM jobs WHERE job_id = %s AND status = 'succeeded'"
-BODY = json.dumps({"type": "bench.stamp", "tenant_id": "acme", "params": {}}).encode()
 PAUSE_S = 0.05  # nothing else is under way: what is measured is the idle system
 
 
@@ -38,14 +37,15 @@ def measure(at: Ground, *, times: int, token: str) -> Row:
     )
 
 
-def plane_delays(at: Ground, *, times: int, token: str) -> list[float]:
+def plane_delays(at: Ground, *, times: int, token: str, tenant: str = "acme") -> list[float]:
     """Return the delays, in seconds, of jobs submitted one after the other."""
     connection = http.client.HTTPConnection(urlsplit(at.plane.url).netloc, timeout=30)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    body = json.dumps({"type": "bench.stamp", "tenant_id": tenant, "params": {}}).encode()
     delays = []
     for number in range(times + 3):
         sent_at = time.time()
-        job_id = submit(connection, headers=headers, body=BODY)["job_id"]
+        job_id = submit(connection, headers=headers, body=body)["job_id"]
         began: list[float] = []
 
         def over(job_id: str = job_id, began: list[float] = began) -> bool:

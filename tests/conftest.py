@@ -111,7 +111,8 @@ def plane() -> Iterator[Plane]:
     folder.chmod(0o711)
     port, flower_port = _free_ports(2)
     try:
-        with Plane(home=folder / "home", port=port, flower_port=flower_port) as running:
+        variables = {"OPS_JOB_TYPES": "tests.support.job_types"}
+        with Plane(home=folder / "home", port=port, flower_port=flower_port, variables=variables) as running:
             yield running
     finally:
         embedded.erase(home=folder / "home")

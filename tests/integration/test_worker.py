@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
 import pytest
 
+from apps.jobs.operations.run import Claimed
 from apps.tenancy import keys
 from tests.integration.conftest import Control, Look
 from tests.support.work import admitted, claimed, only, worker
 from workers.heart import Heart
-from workers.message import sign
+from workers.message import Message
 from workers.worker import Worker
 
 TASK = SimpleNamespace(name="ops.noop")
@@ -25,6 +28,13 @@ def parent() -> Worker:
     return made
 
 
+def message_of(run: Claimed, *, key: bytes) -> list[Any]:
+    """Return the arguments that the run's message had, as they come over the wire."""
+    assert run.bundle_id is not None
+    message = Message(run.bundle_id, ((run.job_id, run.fence),))
+    return list(json.loads(json.dumps(message.args(task="ops.noop", key=key))))
+
+
 def status(look: Look, job_id: UUID) -> str:
     return str(only(look("SELECT status FROM jobs WHERE job_id = %s", job_id))["status"])
 
@@ -36,8 +46,7 @@ def test_a_child_that_died_under_a_dispatch_gives_its_job_back_at_once(
     job_id = admitted()
     with control():
         run = claimed(job_id, worker_id=worker())
-        mac = sign(task="ops.noop", job_id=job_id, fence=run.fence, key=keys.message_key())
-        parent.on_task_failure(sender=TASK, args=[str(job_id), run.fence, mac])
+        parent.on_task_failure(sender=TASK, args=message_of(run, key=keys.message_key()))
     assert status(look, job_id) == "retrying"
 
 
@@ -49,8 +58,8 @@ def test_a_forged_message_that_is_sure_to_die_ends_nobodys_job(
     job_id = admitted()
     with control():
         run = claimed(job_id, worker_id=worker())
-        mac = sign(task="ops.noop", job_id=job_id, fence=run.fence, key=b"x" * 32) if how == "another's MAC" else ""
-        args = ["x"] if how == "no dispatch at all" else [str(job_id), run.fence, mac]
+        signed = message_of(run, key=b"x" * 32)
+        args = {"no MAC": [*signed[:2], ""], "another's MAC": signed, "no dispatch at all": ["x"]}[how]
         parent.on_task_failure(sender=TASK, args=args)
     assert status(look, job_id) == "running"
 
@@ -62,6 +71,5 @@ def test_a_child_itself_hands_nothing_back(
     job_id = admitted()
     with control():
         run = claimed(job_id, worker_id=worker())
-        mac = sign(task="ops.noop", job_id=job_id, fence=run.fence, key=keys.message_key())
-        parent.on_task_failure(sender=TASK, args=[str(job_id), run.fence, mac])
+        parent.on_task_failure(sender=TASK, args=message_of(run, key=keys.message_key()))
     assert status(look, job_id) == "running"

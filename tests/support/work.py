@@ -64,15 +64,26 @@ def worker(*, environment: str = "default", capacity: int = 4) -> UUID:
 
 def dispatched(job_id: UUID) -> Dispatched:
     """Dispatch a job that is queued."""
-    (made,) = dispatch([job_id])
+    ((made,),) = dispatch([[job_id]])
     return made
+
+
+def offered(made: Dispatched, *, worker_id: UUID, pid: int = PID) -> Claimed | None:
+    """Claim a dispatch, if it is still on offer."""
+    found = claim(bundle_id=made.bundle_id, dispatches=[(made.job_id, made.fence)], worker_id=worker_id, pid=pid)
+    return found[0] if found else None
 
 
 def claimed(job_id: UUID, *, worker_id: UUID, pid: int = PID) -> Claimed:
     """Dispatch a job that is queued and claim it."""
-    found = claim(job_id=job_id, fence=dispatched(job_id).fence, worker_id=worker_id, pid=pid)
+    found = offered(dispatched(job_id), worker_id=worker_id, pid=pid)
     assert found is not None
     return found
+
+
+def naming(run: Claimed) -> dict[str, Any]:
+    """Return the arguments by which a claimed dispatch is named in a report."""
+    return {"job_id": run.job_id, "fence": run.fence, "bundle_id": run.bundle_id}
 
 
 def held(run: Claimed, **changes: Any) -> Held:
@@ -93,6 +104,8 @@ def held(run: Claimed, **changes: Any) -> Held:
         started_at=run.claimed_at,
         retry=run.retry,
         deadline_at=run.deadline_at,
+        bundle_id=run.bundle_id,
+        bundle_size=run.bundle_size,
     )
     return replace(known, **changes)
 

@@ -25,6 +25,9 @@ from apps.jobs.types import REGISTRY, UnknownJobTypeError
 from apps.tenancy.permissions import tenant_or_404
 from apps.tenancy.principals import ServicePrincipal
 
+# One for all requests: it keeps nothing of what it is asked, and making one costs more than asking it.
+FIELDS = SubmissionFields()
+
 
 def submission_of(values: dict[str, Any], *, principal: ServicePrincipal) -> Submission:
     """Return the submission that a valid body asks for; raise the problem that names what is wrong with it."""
@@ -113,13 +116,12 @@ def batch_of(body: Any, *, principal: ServicePrincipal) -> list[Submission | pro
     jobs = body.get("jobs")
     if not isinstance(jobs, list) or not 1 <= len(jobs) <= MAX_BATCH:
         raise parsing.bad_field("jobs", f"a list of 1 to {MAX_BATCH} jobs would be right")
-    fields = SubmissionFields()  # one for all: making one costs more than asking it
-    return [_one(fields, job, principal=principal) for job in jobs]
+    return [_one(job, principal=principal) for job in jobs]
 
 
-def _one(fields: SubmissionFields, job: Any, *, principal: ServicePrincipal) -> Submission | problems.Problem:
+def _one(job: Any, *, principal: ServicePrincipal) -> Submission | problems.Problem:
     try:
-        return submission_of(fields.run_validation(job), principal=principal)
+        return submission_of(FIELDS.run_validation(job), principal=principal)
     except (problems.Problem, serializers.ValidationError) as error:
         return problems.from_exception(error)
 

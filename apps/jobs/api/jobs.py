@@ -19,7 +19,7 @@ from rest_framework.views import APIView
 from apps.core import metrics, problems
 from apps.core.strict_json import BatchJSONParser
 from apps.jobs import parsing, points, queries, representation
-from apps.jobs.api.intake import batch_of, deciding, deciding_points, one_of_batch, refused, submission_of
+from apps.jobs.api.intake import FIELDS, batch_of, deciding, deciding_points, one_of_batch, refused, submission_of
 from apps.jobs.api.reading import render
 from apps.jobs.fields import (
     MAX_BATCH,
@@ -65,9 +65,7 @@ class Jobs(APIView):
     def post(self, request: Request) -> HttpResponse:
         """Submit a job."""
         arrived = time.monotonic()
-        fields = SubmissionFields(data=request.data)
-        fields.is_valid(raise_exception=True)
-        submission = submission_of(fields.validated_data, principal=principal_of(request))
+        submission = submission_of(FIELDS.run_validation(request.data), principal=principal_of(request))
 
         def act() -> Response | problems.Problem:
             with deciding():

@@ -47,7 +47,14 @@ def past(db: None, control: Callable[[], AbstractContextManager[None]]) -> Past:
         mine = worker()
         first = claimed(succeeded, worker_id=mine)
         line = ["2026-01-01T00:00:00Z", "info", "half of it", {"rows": 12}]
-        report(job_id=succeeded, fence=first.fence, progress={"done": 1}, first_line=1, lines=[line])
+        report(
+            job_id=succeeded,
+            fence=first.fence,
+            bundle_id=first.bundle_id,
+            progress={"done": 1},
+            first_line=1,
+            lines=[line],
+        )
         finish(first)
         finish(claimed(failed, worker_id=mine), Ending.FAILED, permanent=True, error={"class": "Oops", "code": "oops"})
         number_committed(limit=2)

@@ -14,14 +14,14 @@ from apps.jobs import points
 from apps.jobs.lifecycle import Ending, Priority, State
 from apps.jobs.operations import control as asked
 from apps.jobs.operations import recover
-from apps.jobs.operations.dispatch import dispatch, release_due
+from apps.jobs.operations.dispatch import release_due
 from apps.jobs.operations.end import write
-from apps.jobs.operations.run import claim, report
+from apps.jobs.operations.run import report
 from apps.jobs.retry import Retry
 from apps.jobs.types import REGISTRY
 from apps.tenancy.context import in_tenant
 from tests.integration.conftest import Change, Control, Look
-from tests.support.work import AT_ONCE, PID, admitted, claimed, dispatched, ended, finish, only, worker
+from tests.support.work import AT_ONCE, admitted, claimed, dispatched, ended, finish, offered, only, worker
 
 
 def retry_of(_: str) -> Retry:
@@ -97,7 +97,7 @@ class TestCancellingWhatDoesNotRun:
             mine, made = worker(), dispatched(job_id)
         cancel(job_id)
         with control():
-            assert claim(job_id=job_id, fence=made.fence, worker_id=mine, pid=PID) is None
+            assert offered(made, worker_id=mine) is None
             assert recover.recall_unclaimed(retry_of=retry_of) == set()
         assert (job(look, job_id)["status"], outcomes(look, job_id)) == ("cancelled", 1)
         attempt = only(look("SELECT * FROM attempts"))
@@ -130,7 +130,9 @@ class TestCancellingWhatRuns:
         assert row == before
         assert (row["status"], row["cancel_requested_by"]) == ("running", "first")
         with control():
-            assert report(job_id=job_id, fence=run.fence, progress=None, first_line=1, lines=[]).cancel
+            assert report(
+                job_id=job_id, fence=run.fence, bundle_id=run.bundle_id, progress=None, first_line=1, lines=[]
+            ).cancel
             assert finish(run, Ending.CANCELLED, reason_code="cancelled", how="cooperative")
         row = job(look, job_id)
         assert (row["status"], row["reason_code"], row["error"]["how"]) == ("cancelled", "cancelled", "cooperative")
@@ -229,9 +231,7 @@ class TestRaces:
         job_id = admitted()
         with control():
             mine, made = worker(), dispatched(job_id)
-            run, _ = at_once(
-                lambda: claim(job_id=job_id, fence=made.fence, worker_id=mine, pid=PID), lambda: cancel(job_id)
-            )
+            run, _ = at_once(lambda: offered(made, worker_id=mine), lambda: cancel(job_id))
         row = job(look, job_id)
         assert row["cancel_requested_at"] is not None
         assert row["status"] == ("running" if run else "cancelled")
@@ -338,7 +338,7 @@ class TestReprioritizing:
     def test_one_that_holds_a_slot_does_not(self, look: Look, control: Control) -> None:
         job_id = admitted()
         with control():
-            dispatch([job_id])
+            dispatched(job_id)
         with in_tenant("acme"), pytest.raises(asked.ControlRefusedError, match="dispatched"):
             asked.reprioritize(job_id=job_id, priority=Priority.CRITICAL, by="console")
         assert job(look, job_id)["priority"] == Priority.NORMAL

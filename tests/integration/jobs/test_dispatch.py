@@ -8,10 +8,10 @@ from uuid import UUID
 
 import pytest
 
-from apps.jobs import queries
+from apps.jobs import flight, queries
 from apps.jobs.lifecycle import Ending, State
 from apps.jobs.operations import recover
-from apps.jobs.operations.dispatch import dispatch, release_due
+from apps.jobs.operations.dispatch import Dispatched, dispatch, release_due
 from apps.jobs.retry import Retry
 from apps.jobs.scheduling import Pool
 from tests.integration.conftest import Change, Control, Look
@@ -29,24 +29,29 @@ class TestDispatching:
     def test_gives_a_slot_and_the_first_fence(self, look: Look, control: Control) -> None:
         job_id = admitted("ops.sleep", params={"seconds": 1}, timeout_s=9)
         with control():
-            made = only([each._asdict() for each in dispatch([job_id])])
-        assert made == {"job_id": job_id, "fence": 1, "type": "ops.sleep", "timeout_s": 9}
+            ((made,),) = dispatch([[job_id]])
         row = job(look, job_id)
+        assert made == Dispatched(job_id, 1, "ops.sleep", 9, row["bundle_id"])
+        assert row["bundle_size"] == 1
         assert (row["status"], row["fence"], row["worker_id"], row["started_at"]) == ("dispatched", 1, None, None)
         assert row["dispatched_at"] is not None
 
     def test_of_the_same_job_twice_gives_one_fence(self, look: Look, control: Control) -> None:
         job_id = admitted()
         with control():
-            assert len(dispatch([job_id, job_id])) == 2, "asked for twice, told twice, of one fence"
-            assert dispatch([job_id]) == []
+            (made,) = dispatch([[job_id, job_id]])
+            assert len(made) == 2, "asked for twice, told twice, of one fence"
+            assert dispatch([[job_id]]) == []
         assert job(look, job_id)["fence"] == 1
 
     def test_keeps_the_order_asked_for(self, control: Control) -> None:
         ids = [admitted() for _ in range(4)]
         asked = [ids[2], ids[0], ids[3], ids[1]]
         with control():
-            assert [each.job_id for each in dispatch(asked)] == asked
+            assert [[each.job_id for each in bundle] for bundle in dispatch([asked[:3], asked[3:]])] == [
+                asked[:3],
+                asked[3:],
+            ]
 
     def test_leaves_out_what_is_not_queued_any_more(self, look: Look, control: Control, change: Change) -> None:
         queued, running, cancelled = admitted(), admitted(), admitted()
@@ -55,8 +60,8 @@ class TestDispatching:
         change("UPDATE jobs SET cancel_requested_at = now() WHERE job_id = %s", cancelled)
         with control():
             claimed(running, worker_id=worker())
-            made = dispatch([running, cancelled, later, refused, queued, UUID(int=1)])
-        assert [each.job_id for each in made] == [queued]
+            made = dispatch([[running, cancelled], [later, refused, queued, UUID(int=1)]])
+        assert [[each.job_id for each in bundle] for bundle in made] == [[queued]]
         assert [job(look, each)["fence"] for each in (running, cancelled, later, refused)] == [1, 0, 0, 0]
 
     def test_of_nothing_asks_nothing(self, control: Control) -> None:
@@ -72,7 +77,7 @@ class TestDispatching:
 
     def test_is_not_for_the_tenants_role_across_tenants(self, look: Look) -> None:
         job_id = admitted()
-        assert dispatch([job_id]) == [], "outside a context the app sees no job, so it can give no slot"
+        assert dispatch([[job_id]]) == [], "outside a context the app sees no job, so it can give no slot"
         assert job(look, job_id)["status"] == "queued"
 
 
@@ -157,16 +162,19 @@ class TestWhatTheSchedulerSees:
             finish(run)
             assert [each[:5] for each in queries.holding()] == [("default", "acme", "ops.noop", "k", one)]
 
-    @pytest.mark.parametrize(("workers", "capacity"), [([], 0), ([1], 2), ([2, 1], 4), ([4], 5), ([100], 5)], ids=str)
-    def test_a_pool_holds_what_its_live_workers_can_start_and_one_more_but_never_more_than_its_slots(
-        self, control: Control, workers: list[int], capacity: int
+    @pytest.mark.parametrize("workers", [[], [1], [2, 1], [100]], ids=str)
+    def test_a_pool_holds_as_many_jobs_as_its_slots_while_anybody_serves_it(
+        self, control: Control, workers: list[int]
     ) -> None:
         with control():
             for each in workers:
                 worker(capacity=each)
             found = {pool.name: pool for pool in queries.pools()}
-        assert found["default"] == Pool(name="default", capacity=capacity, reserved_slots=1)
+            crews = flight.crews()
+        assert found["default"] == Pool(name="default", capacity=256 if workers else 0, reserved_slots=1)
         assert found["batch"].capacity == 0
+        assert crews["default"] == flight.Crew(queue="ops.default", reserved=1, children=sum(workers))
+        assert crews["batch"].children == 0
 
     @pytest.mark.parametrize(
         "dying",
@@ -186,7 +194,3 @@ class TestWhatTheSchedulerSees:
         change("UPDATE environments SET paused_until = now() - interval '1 second' WHERE name = 'batch'")
         with control():
             assert [pool.name for pool in queries.pools()] == ["batch", "default"]
-
-    def test_a_pools_queue_is_told(self, control: Control) -> None:
-        with control():
-            assert queries.queue_of("batch") == "ops.batch"

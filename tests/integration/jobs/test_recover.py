@@ -12,10 +12,9 @@ from apps.jobs.lifecycle import Ending
 from apps.jobs.operations import recover
 from apps.jobs.operations.dispatch import release_due
 from apps.jobs.operations.processes import BEAT, LEASE_S, LEAVE
-from apps.jobs.operations.run import claim
 from apps.jobs.retry import Retry
 from tests.integration.conftest import Change, Control, Look
-from tests.support.work import AT_ONCE, PID, admitted, claimed, dispatched, finish, only, worker
+from tests.support.work import AT_ONCE, admitted, claimed, dispatched, finish, offered, only, worker
 from workers.ticks import heartbeat
 
 
@@ -164,8 +163,8 @@ class TestUnclaimed:
         with control():
             recover.recall_unclaimed(retry_of=retry_of)
             mine, new = worker(), dispatched(job_id)
-            assert claim(job_id=job_id, fence=old.fence, worker_id=mine, pid=PID) is None
-            run = claim(job_id=job_id, fence=new.fence, worker_id=mine, pid=PID)
+            assert offered(old, worker_id=mine) is None
+            run = offered(new, worker_id=mine)
         assert run is not None
         assert run.attempt == 1
         row = job(look, job_id)

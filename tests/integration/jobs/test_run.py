@@ -13,10 +13,10 @@ from apps.core.digests import digest_of
 from apps.core.ids import uuid7
 from apps.jobs.lifecycle import Ending
 from apps.jobs.operations import recover
-from apps.jobs.operations.dispatch import release_due
+from apps.jobs.operations.dispatch import Dispatched, release_due
 from apps.jobs.operations.run import Claimed, Standing, claim, report
 from tests.integration.conftest import Change, Control, Look
-from tests.support.work import AT_ONCE, PID, admitted, claimed, dispatched, finish, only, worker
+from tests.support.work import AT_ONCE, PID, admitted, claimed, dispatched, finish, naming, offered, only, worker
 
 
 def job(look: Look, job_id: UUID) -> dict[str, Any]:
@@ -51,6 +51,7 @@ class TestClaiming:
             environment="default",
             region="local",
             claimed_at=row["started_at"],
+            bundle_id=row["bundle_id"],
         )
         assert (row["status"], row["attempt"], row["worker_id"], row["worker_pid"]) == ("running", 1, mine, PID)
         assert row["dispatched_at"] <= row["started_at"]
@@ -60,8 +61,10 @@ class TestClaiming:
         with control():
             mine, other = worker(), worker()
             run = claimed(job_id, worker_id=mine)
-            assert claim(job_id=job_id, fence=run.fence, worker_id=other, pid=1) is None
-            assert claim(job_id=job_id, fence=run.fence, worker_id=mine, pid=PID) is None
+            made = [(job_id, run.fence)]
+            assert run.bundle_id is not None
+            assert not claim(bundle_id=run.bundle_id, dispatches=made, worker_id=other, pid=1)
+            assert not claim(bundle_id=run.bundle_id, dispatches=made, worker_id=mine, pid=PID)
         row = job(look, job_id)
         assert (row["worker_id"], row["attempt"]) == (mine, 1)
 
@@ -69,17 +72,17 @@ class TestClaiming:
         job_id, start = admitted(), threading.Barrier(4)
         granted: list[Claimed] = []
 
-        def race(worker_id: UUID, fence: int) -> None:
+        def race(worker_id: UUID, made: Dispatched) -> None:
             try:
                 start.wait()
-                run = claim(job_id=job_id, fence=fence, worker_id=worker_id, pid=PID)
+                run = offered(made, worker_id=worker_id)
                 granted.extend([run] if run else [])
             finally:
                 connection.close()
 
         with control():
-            fence = dispatched(job_id).fence
-            racers = [threading.Thread(target=race, args=(worker(), fence)) for _ in range(4)]
+            made = dispatched(job_id)
+            racers = [threading.Thread(target=race, args=(worker(), made)) for _ in range(4)]
             for each in racers:
                 each.start()
             for each in racers:
@@ -92,21 +95,21 @@ class TestClaiming:
         job_id = admitted()
         with control():
             made = dispatched(job_id)
-            assert claim(job_id=job_id, fence=made.fence + away, worker_id=worker(), pid=PID) is None
+            assert offered(made._replace(fence=made.fence + away), worker_id=worker()) is None
         assert job(look, job_id)["status"] == "dispatched"
 
     def test_of_a_job_that_was_not_dispatched_is_refused(self, look: Look, control: Control) -> None:
         job_id = admitted()
         with control():
-            assert claim(job_id=job_id, fence=0, worker_id=worker(), pid=PID) is None
-            assert claim(job_id=uuid7(), fence=1, worker_id=worker(), pid=PID) is None
+            for dispatch in ((job_id, 0), (uuid7(), 1)):
+                assert not claim(bundle_id=uuid7(), dispatches=[dispatch], worker_id=worker(), pid=PID)
         assert job(look, job_id)["status"] == "queued"
 
     def test_by_a_worker_that_never_registered_is_refused(self, look: Look, control: Control) -> None:
         job_id = admitted()
         with control():
             made = dispatched(job_id)
-            assert claim(job_id=job_id, fence=made.fence, worker_id=uuid7(), pid=PID) is None
+            assert offered(made, worker_id=uuid7()) is None
         assert job(look, job_id)["status"] == "dispatched"
 
     @pytest.mark.parametrize("dead", ["state = 'gone'", "lease_until = clock_timestamp() - interval '1 ms'"])
@@ -118,7 +121,7 @@ class TestClaiming:
             mine, made = worker(), dispatched(job_id)
         change(f"UPDATE processes SET {dead}")
         with control():
-            assert claim(job_id=job_id, fence=made.fence, worker_id=mine, pid=PID) is None
+            assert offered(made, worker_id=mine) is None
         assert job(look, job_id)["status"] == "dispatched"
 
     def test_by_a_draining_worker_is_refused_and_the_dispatch_can_be_declined_at_no_cost(
@@ -129,9 +132,9 @@ class TestClaiming:
             mine, made = worker(), dispatched(job_id)
         change("UPDATE processes SET state = 'draining'")
         with control():
-            assert claim(job_id=job_id, fence=made.fence, worker_id=mine, pid=PID) is None
-            assert recover.decline(job_id=job_id, fence=made.fence, worker_id=mine, retry_of=lambda _: AT_ONCE)
-            assert not recover.decline(job_id=job_id, fence=made.fence, worker_id=mine, retry_of=lambda _: AT_ONCE)
+            assert offered(made, worker_id=mine) is None
+            assert recover.decline([(job_id, made.fence)], worker_id=mine, retry_of=lambda _: AT_ONCE)
+            assert not recover.decline([(job_id, made.fence)], worker_id=mine, retry_of=lambda _: AT_ONCE)
         row = job(look, job_id)
         assert (row["status"], row["attempt"], row["unclaimed"]) == ("queued", 0, 0)
 
@@ -139,7 +142,7 @@ class TestClaiming:
         job_id = admitted()
         with control():
             mine, made = worker(), dispatched(job_id)
-            assert not recover.decline(job_id=job_id, fence=made.fence, worker_id=mine, retry_of=lambda _: AT_ONCE)
+            assert not recover.decline([(job_id, made.fence)], worker_id=mine, retry_of=lambda _: AT_ONCE)
         assert job(look, job_id)["status"] == "dispatched"
 
     def test_of_a_cancelled_job_is_refused(self, look: Look, control: Control, change: Change) -> None:
@@ -148,7 +151,7 @@ class TestClaiming:
             mine, made = worker(), dispatched(job_id)
         change("UPDATE jobs SET cancel_requested_at = now()")
         with control():
-            assert claim(job_id=job_id, fence=made.fence, worker_id=mine, pid=PID) is None
+            assert offered(made, worker_id=mine) is None
         assert job(look, job_id)["status"] == "dispatched"
 
     def test_anew_forgets_the_attempt_before(self, look: Look, control: Control) -> None:
@@ -156,7 +159,14 @@ class TestClaiming:
         with control():
             mine = worker()
             first = claimed(job_id, worker_id=mine)
-            report(job_id=job_id, fence=first.fence, progress={"done": 1}, first_line=1, lines=[])
+            report(
+                job_id=job_id,
+                fence=first.fence,
+                bundle_id=first.bundle_id,
+                progress={"done": 1},
+                first_line=1,
+                lines=[],
+            )
             finish(first, Ending.FAILED, error={"class": "E", "code": "e"}, reason_code="e", retry=AT_ONCE)
             release_due(limit=1)
             second = claimed(job_id, worker_id=mine)
@@ -180,7 +190,7 @@ class TestReporting:
         job_id = admitted()
         with control():
             run = claimed(job_id, worker_id=worker())
-            said: dict[str, Any] = {"job_id": job_id, "fence": run.fence}
+            said: dict[str, Any] = naming(run)
             standing = report(
                 **said, progress={"done": 1}, first_line=1, lines=[["t", "info", "one", {}], ["t", "info", "two", {}]]
             )
@@ -199,14 +209,23 @@ class TestReporting:
         with control():
             run = claimed(job_id, worker_id=worker())
             for _ in range(2):
-                report(job_id=job_id, fence=run.fence, progress=None, first_line=1, lines=[["t", "info", "one", {}]])
+                report(
+                    job_id=job_id,
+                    fence=run.fence,
+                    bundle_id=run.bundle_id,
+                    progress=None,
+                    first_line=1,
+                    lines=[["t", "info", "one", {}]],
+                )
         assert len(look("SELECT 1 FROM log_chunks")) == 1
 
     def test_without_a_word_still_tells_where_it_stands(self, look: Look, control: Control) -> None:
         job_id = admitted()
         with control():
             run = claimed(job_id, worker_id=worker())
-            standing = report(job_id=job_id, fence=run.fence, progress=None, first_line=1, lines=[])
+            standing = report(
+                job_id=job_id, fence=run.fence, bundle_id=run.bundle_id, progress=None, first_line=1, lines=[]
+            )
         assert standing == Standing(fenced=False, cancel=False)
         assert look("SELECT 1 FROM log_chunks") == []
 
@@ -216,7 +235,9 @@ class TestReporting:
             run = claimed(job_id, worker_id=worker())
         change("UPDATE jobs SET cancel_requested_at = now()")
         with control():
-            standing = report(job_id=job_id, fence=run.fence, progress=None, first_line=1, lines=[])
+            standing = report(
+                job_id=job_id, fence=run.fence, bundle_id=run.bundle_id, progress=None, first_line=1, lines=[]
+            )
         assert standing == Standing(fenced=False, cancel=True)
 
     @pytest.mark.parametrize("how", ["ended", "another fence", "claimed anew"])
@@ -237,7 +258,12 @@ class TestReporting:
                 claimed(job_id, worker_id=mine)
             before = job(look, job_id)
             standing = report(
-                job_id=job_id, fence=fence, progress={"done": 9}, first_line=1, lines=[["t", "info", "late", {}]]
+                job_id=job_id,
+                fence=fence,
+                bundle_id=run.bundle_id,
+                progress={"done": 9},
+                first_line=1,
+                lines=[["t", "info", "late", {}]],
             )
         assert standing == Standing(fenced=True, cancel=False)
         assert job(look, job_id) == before

@@ -13,13 +13,14 @@ from apps.core.clock import DatabaseClock
 from apps.jobs.lifecycle import Ending
 from apps.jobs.operations import recover
 from apps.jobs.operations.dispatch import dispatch, release_due
-from apps.jobs.operations.run import claim, report
+from apps.jobs.operations.run import report
 from apps.jobs.outcome import JobTimeout
 from apps.jobs.retry import Retry
 from tests.integration.conftest import Change, Control, Look
-from tests.support.work import AT_ONCE, PID, admitted, claimed, dispatched, finish, only, worker
+from tests.support.work import AT_ONCE, admitted, claimed, dispatched, finish, naming, offered, only, worker
 from workers.attempt import AttemptLine
 from workers.execute import deadline
+from workers.speaker import speaker
 
 
 def retry_of(_: str) -> Retry:
@@ -46,8 +47,8 @@ def test_a_job_that_waits_past_its_time_is_ended_and_neither_dispatched_nor_clai
     change("UPDATE jobs SET status = %s", status)
     change(PAST.format(column))
     with control():
-        assert dispatch([job_id]) == []
-        assert made is None or claim(job_id=job_id, fence=made.fence, worker_id=mine, pid=PID) is None
+        assert dispatch([[job_id]]) == []
+        assert made is None or offered(made, worker_id=mine) is None
         assert len(recover.end_overdue(retry_of=retry_of)) == 1
         assert recover.end_overdue(retry_of=retry_of) == set()
     row = job(look, job_id)
@@ -100,7 +101,7 @@ class TestHeartbeat:
         with control():
             run = claimed(job_id, worker_id=worker())
         change("UPDATE jobs SET heard_at = clock_timestamp() - interval '11 s'")
-        said: dict[str, Any] = {"job_id": job_id, "fence": run.fence, "progress": None, "first_line": 1, "lines": []}
+        said: dict[str, Any] = {**naming(run), "progress": None, "first_line": 1, "lines": []}
         with control():
             report(**said, silent_s=1)
             assert recover.end_silent(retry_of=retry_of) == set()
@@ -117,10 +118,13 @@ class TestHeartbeat:
         with control():
             run = claimed(job_id, worker_id=worker())
             clock = DatabaseClock(instant=run.claimed_at)
-            line = AttemptLine(job_id=job_id, fence=run.fence, clock=clock, heartbeat_s=0.5)
+            line = AttemptLine(job_id=job_id, fence=run.fence, bundle_id=run.bundle_id, clock=clock, heartbeat_s=0.5)
             began = time.monotonic()
-            with pytest.raises(JobTimeout) as raised, line, deadline(seconds=60, line=line):
+            speaker().open(line)
+            with pytest.raises(JobTimeout) as raised, deadline(seconds=60, line=line):
                 time.sleep(20)
+            speaker().close()
+            speaker().rest()
         assert raised.value.code == "heartbeat"
         assert time.monotonic() - began < 5
 

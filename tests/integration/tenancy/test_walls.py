@@ -49,7 +49,14 @@ def work_of_two_tenants(db: None, control: Control) -> None:
         mine = worker()
         for job_id in ids:
             run = claimed(job_id, worker_id=mine)
-            report(job_id=job_id, fence=run.fence, progress=None, first_line=1, lines=[["t", "info", "hello", {}]])
+            report(
+                job_id=job_id,
+                fence=run.fence,
+                bundle_id=run.bundle_id,
+                progress=None,
+                first_line=1,
+                lines=[["t", "info", "hello", {}]],
+            )
             finish(run)
 
 
