@@ -136,8 +136,13 @@ def render(jobs: list[Job]) -> list[dict[str, Any]]:
     decisions = queries.decisions_of([job.job_id for job in jobs]) if jobs else {}
     proofs = [job.evidence_id for job in jobs if job.evidence_id is not None]
     evidence = states_of(proofs) if proofs else {}
-    away = any(job.status == State.QUEUED for job in jobs) and queries.broker_is_away()
-    return [representation.job(job, evidence=evidence, decisions=decisions, broker_away=away) for job in jobs]
+    queued = any(job.status == State.QUEUED for job in jobs)
+    away = queued and queries.broker_is_away()
+    point = queries.point_away() if queued else None
+    return [
+        representation.job(job, evidence=evidence, decisions=decisions, broker_away=away, point_away=point)
+        for job in jobs
+    ]
 
 
 @contextmanager

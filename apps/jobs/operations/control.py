@@ -117,17 +117,7 @@ def resubmit(*, job_id: UUID, by: str, job_type: JobType, points: DecisionPoints
     around = surroundings_of(environments=[job.environment_id], tenant_id=job.tenant_id)
     if job.environment_id not in around.regions:
         raise UnknownEnvironmentError(job.environment_id)
-    asked = Submission(
-        tenant_id=job.tenant_id,
-        job_type=job_type,
-        params=job.params,
-        submitted_by=by,
-        contract=job.contract,
-        priority=Priority(job.priority),
-        environment=job.environment_id,
-        trigger=job.trigger,
-    )
-    question = question_of(asked, region=around.regions[job.environment_id])
+    question = question_of(asked_again(job, by=by, job_type=job_type), region=around.regions[job.environment_id])
     ruling = Rulings(points=points).rule(question, job_type=job_type)
     decisions = decision_rows(ruling.answers, job_id=job_id, tenant_id=job.tenant_id)
     with connection.cursor() as cursor:
@@ -155,17 +145,23 @@ def resubmit(*, job_id: UUID, by: str, job_type: JobType, points: DecisionPoints
     return ruling.refusal
 
 
+def asked_again(job: Job, *, by: str, job_type: JobType) -> Submission:
+    """Return what the decision points are asked about when `by` wants the job to run once more."""
+    return Submission(
+        tenant_id=job.tenant_id,
+        job_type=job_type,
+        params=job.params,
+        submitted_by=by,
+        contract=job.contract,
+        priority=Priority(job.priority),
+        environment=job.environment_id,
+        trigger=job.trigger,
+    )
+
+
 def _admitted_again(job: Job, *, by: str, ruling: Ruling) -> Statement:
     """Return the statement that the job was admitted to run once more, by whom and by which decisions."""
-    answers: Mapping[str, Any] = {
-        point: {
-            "decision_id": str(answer.decision_id),
-            "allowed": answer.allowed,
-            "reason_code": answer.reason_code,
-            "policy_revision": answer.policy_revision,
-        }
-        for point, answer in ruling.answers.items()
-    }
+    answers: Mapping[str, Any] = {point: answer.proof() for point, answer in ruling.answers.items()}
     return statement(
         predicate=Predicate.ADMISSION,
         kind="job",

@@ -289,14 +289,6 @@ def _evidence(row: Mapping[str, Any], *, ruling: Ruling) -> Statement:
             "submitted_at": row["submitted_at"].isoformat(),
             "trigger": row["trigger"],
             "reason_code": row["reason_code"],
-            "decisions": {
-                point: {
-                    "decision_id": str(answer.decision_id),
-                    "allowed": answer.allowed,
-                    "reason_code": answer.reason_code,
-                    "policy_revision": answer.policy_revision,
-                }
-                for point, answer in ruling.answers.items()
-            },
+            "decisions": {point: answer.proof() for point, answer in ruling.answers.items()},
         },
     )
