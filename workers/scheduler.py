@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 from kombu.exceptions import KombuError
 
-from apps.jobs import queries
+from apps.jobs import points, queries
 from apps.jobs.operations import recover
 from apps.jobs.operations.dispatch import Dispatched, dispatch, release_due
 from apps.jobs.operations.wake import CHANNEL
@@ -24,6 +24,7 @@ from apps.subscription.queries import shares
 from apps.tenancy import keys
 from apps.tenancy.context import across_tenants
 from workers import loop
+from workers.admission import Admission
 from workers.broker import Broker, refusals
 from workers.message import sign
 from workers.policies import retry_of
@@ -47,6 +48,7 @@ class Scheduler:
         self._refusals = refusals(app)
         self._broker_pause_s = 0.0
         self._broker_back_at = 0.0
+        self._admission = Admission(points=points.in_force())
         self._limits = {
             each.name: TypeLimits(running=each.limits.running, running_per_tenant=each.limits.running_per_tenant)
             for each in REGISTRY
@@ -67,6 +69,7 @@ class Scheduler:
             self._swept_at = now
             self.sweep()
         release_due(limit=1000)
+        self._admission.look()
         self._broker.look()
         again = not self._broker.away and now >= self._broker_back_at and self.fill()
         return 0.0 if again or self._broker.releasing else LOOK_EVERY_S
@@ -79,14 +82,17 @@ class Scheduler:
         again = False
         holding = queries.holding()
         by_tenant = {each.tenant_id: TenantShare(weight=each.weight, max_running=each.max_running) for each in shares()}
+        by_tenant = self._admission.shares(by_tenant)
         for pool in queries.pools():
             free = pool.capacity - sum(held.environment == pool.name for held in holding)
             if free <= 0:
                 continue
             past = barred(holding=holding, limits=self._limits)
-            waiting = queries.next_waiting(environment=pool.name, per_tenant=free + 32, past=past)
+            waiting = queries.next_waiting(environment=pool.name, per_tenant=free + 32, past=self._admission.past(past))
+            waiting = self._admission.permitted(waiting)
             chosen = choose(pool=pool, waiting=waiting, holding=holding, shares=by_tenant, limits=self._limits)
             made = dispatch([job.job_id for job in chosen])
+            self._admission.note([each.job_id for each in made])
             facts = {job.job_id: job for job in chosen}
             holding += [
                 Holding(pool.name, facts[each.job_id].tenant_id, each.type, facts[each.job_id].concurrency_key)
@@ -137,6 +143,8 @@ class Scheduler:
         silent = recover.end_silent(retry_of=retry_of)
         deaf = recover.end_deaf(retry_of=retry_of)
         overdue = recover.end_overdue(retry_of=retry_of)
+        if withdrawn := self._admission.withdraw():
+            log.warning("entitlement_withdrawn", jobs=[str(job_id) for job_id in withdrawn])
         ended = {"lost": lost, "unclaimed": unclaimed, "overtime": overtime, "silent": silent, "deaf": deaf}
         if gone or overdue or any(ended.values()):
             log.warning("swept", gone=gone, overdue=_ids(overdue), **{name: _ids(ids) for name, ids in ended.items()})

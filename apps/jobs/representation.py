@@ -18,9 +18,11 @@ def job(
     evidence: Mapping[UUID, tuple[str, str | None]],
     decisions: Mapping[UUID, Mapping[str, Decision]],
     broker_away: bool,
+    point_away: str | None = None,
 ) -> dict[str, Any]:
     """Return the job as read; `evidence` and `decisions` hold at least this job's."""
     held_up = row.status == "deferred" or (broker_away and row.status == "queued")
+    gate = "broker_down" if held_up else f"{point_away}_away" if point_away and row.status == "queued" else None
     address = f"/operations/jobs/{row.job_id}"
     state, ref = evidence.get(row.evidence_id, (None, None)) if row.evidence_id else (None, None)
     made = decisions.get(row.job_id, {})
@@ -65,7 +67,7 @@ def job(
         "decision": {
             point: decision(made[point]) if point in made else None for point in ("governance", "subscription")
         },
-        "waiting_for": "broker_down" if held_up else None,
+        "waiting_for": gate,
         "links": {"self": address, "timeline": f"{address}/timeline", "logs": f"{address}/logs"},
     }
 

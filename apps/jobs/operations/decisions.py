@@ -19,7 +19,9 @@ SELECT decision_id, tenant_id, job_id, point, action, allowed, reason_code, reas
 """
 
 
-def decision_rows(answers: Mapping[str, Answer], *, job_id: UUID, tenant_id: str) -> Sequence[dict[str, Any]]:
+def decision_rows(
+    answers: Mapping[str, Answer], *, job_id: UUID, tenant_id: str, action: str = "operations.submit"
+) -> Sequence[dict[str, Any]]:
     """Return the answers as rows of `decisions`."""
     return [
         {
@@ -27,7 +29,7 @@ def decision_rows(answers: Mapping[str, Answer], *, job_id: UUID, tenant_id: str
             "tenant_id": tenant_id,
             "job_id": str(job_id),
             "point": point,
-            "action": "operations.submit",
+            "action": action,
             "allowed": answer.allowed,
             "reason_code": answer.reason_code,
             "reason": answer.reason,
