@@ -15,7 +15,16 @@ from django.db.backends.utils import CursorWrapper
 ROLES = ("ops_owner", "ops_app", "ops_control", "ops_operator")
 
 CONFIGURATION = ("tenants", "subscriptions", "plans", "contracts", "policies", "environments")
-TENANT_OWNED = ("jobs", "attempts", "decisions", "log_chunks", "events", "evidence_records", "idempotency_keys")
+TENANT_OWNED = (
+    "jobs",
+    "attempts",
+    "decisions",
+    "log_chunks",
+    "events",
+    "evidence_records",
+    "idempotency_keys",
+    "usage_daily",
+)
 LOOPS = ("processes", "event_consumers", "breakers")
 PEOPLE = (
     "auth_user",
@@ -44,7 +53,7 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_app", "INSERT, UPDATE, DELETE", ("idempotency_keys",)),
     ("ops_control", "SELECT", (*CONFIGURATION, *TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_control", "INSERT", (*TENANT_OWNED, *LOOPS)),
-    ("ops_control", "UPDATE", ("jobs", "attempts", *LOOPS)),
+    ("ops_control", "UPDATE", ("jobs", "attempts", "usage_daily", *LOOPS)),
     ("ops_control", "UPDATE, DELETE", ("idempotency_keys",)),  # purging locks what it deletes
     ("ops_control", "DELETE", ("processes",)),
     ("ops_control", "UPDATE (sequence)", ("events",)),

@@ -35,7 +35,7 @@ logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a request would d
 CHECKOUT = Path(__file__).resolve().parents[1]
 SWEPT = (
     "jobs, attempts, decisions, log_chunks, events, event_consumers, evidence_records, processes,"
-    " breakers, idempotency_keys,"
+    " breakers, idempotency_keys, usage_daily,"
     " django_session, django_admin_log, auth_user"
 )
 
