@@ -33,7 +33,7 @@ ASK_AGAIN_S = 1.0
 # again although they need not be; a host whose clock is further off has its jobs judged by the submission alone.
 SLACK_S = 60.0
 DEFAULT_SHARE = TenantShare(weight=100, max_running=4)
-MOST_RUNNING = 500
+MOST_RUNNING = 10_000
 MOST_KEPT = 50_000
 
 
@@ -133,7 +133,7 @@ class Admission:
         self._remote = {name for name, point in self._points.items() if isinstance(point, BackgroundPoint)}
         self._judged: set[UUID] = set()
         self._judge_before = 0.0
-        self._running_due = True
+        self._judge_running_until = 0.0
         self._held: dict[tuple[str, str], float] = {}
         self._told: dict[UUID, tuple[Standing, dict[str, Answer]]] = {}
         self._limits: dict[str, Mapping[str, Any]] = {}
@@ -145,7 +145,8 @@ class Admission:
         if any(changed):
             self._judged.clear()
             self._judge_before = time.time() + SLACK_S
-            self._running_due = True
+            # What was dispatched as the change came is not running yet: it is looked for a while longer.
+            self._judge_running_until = time.monotonic() + SLACK_S
 
     def permitted(self, waiting: Sequence[Waiting]) -> list[Waiting]:
         """Return the waiting jobs that may be dispatched now; those denied are rejected here, the others held."""
@@ -206,9 +207,8 @@ class Admission:
 
     def withdraw(self) -> list[UUID]:
         """Ask the running jobs to stop that may not go on; return them. Who does not answer withdraws nothing."""
-        if not (self._running_due or self._remote):
+        if time.monotonic() > self._judge_running_until and not self._remote:
             return []
-        self._running_due = False
         standings = admission.standing_of_running(limit=MOST_RUNNING)
         verdicts = self._verdicts(standings)
         stopped = []
