@@ -31,6 +31,7 @@ TENANT_OWNED = (
     "schedule_fires",
     "triggers",
     "trigger_firings",
+    "usage_daily",
 )
 LOOPS = ("processes", "event_consumers", "breakers", "leaders", "rate_buckets", "pool_loads")
 PEOPLE = (
@@ -66,7 +67,7 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_app", "INSERT, UPDATE, DELETE", ("idempotency_keys",)),
     ("ops_control", "SELECT", (*CONFIGURATION, *TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_control", "INSERT", (*TENANT_OWNED, *LOOPS)),
-    ("ops_control", "UPDATE", ("jobs", "job_dependencies", "attempts", "gate_intervals", *LOOPS)),
+    ("ops_control", "UPDATE", ("jobs", "job_dependencies", "attempts", "gate_intervals", "usage_daily", *LOOPS)),
     ("ops_control", "UPDATE, DELETE", ("idempotency_keys",)),  # purging locks what it deletes
     ("ops_control", "DELETE", ("processes", "gate_intervals", "start_predictions")),
     ("ops_control", "UPDATE (sequence)", ("events",)),

@@ -11,6 +11,8 @@ urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
+    path("", include("apps.governance.urls")),
+    path("", include("apps.subscription.urls")),
     path("operations/", include("apps.events.urls")),
     path("operations/", include("apps.jobs.urls")),
     path("operations/", include("apps.schedules.urls")),

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from apps.governance.catalogue import Catalogue as GovernanceCatalogue
 from apps.jobs import points, types
-from apps.jobs.operations.submit import DecisionPoints
-from apps.subscription.catalogue import Catalogue as SubscriptionCatalogue
+from opsplatform import decision_points
 
 # The built-in job types: a module each. Others come by entry point, or by OPS_JOB_TYPES.
 JOB_TYPES = (
@@ -33,4 +31,4 @@ REACTIONS: dict[str, tuple[str, ...]] = {}
 def install() -> None:
     """Load the job types (a bad one ends the process, by name) and say who decides."""
     types.load(modules=(*JOB_TYPES, *settings.ENVIRONMENT.job_types))
-    points.install(DecisionPoints(governance=GovernanceCatalogue(), subscription=SubscriptionCatalogue()))
+    points.install(decision_points.chosen(settings.ENVIRONMENT))

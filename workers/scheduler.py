@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import transaction
 from kombu.exceptions import KombuError
 
-from apps.jobs import bundling, flight, queries
+from apps.jobs import bundling, flight, points, queries
 from apps.jobs.bundling import Bundle, Candidate
 from apps.jobs.environments import pauses_in_force
 from apps.jobs.operations import leadership, pauses, rates, recover
@@ -31,6 +31,7 @@ from apps.jobs.types import REGISTRY
 from apps.tenancy import keys
 from apps.tenancy.context import across_tenants
 from workers import gatekeeper, loop
+from workers.admission import Admission
 from workers.broker import Broker, refusals
 from workers.message import Message
 from workers.policies import retry_of
@@ -63,6 +64,7 @@ class Scheduler:
         self._most = settings.ENVIRONMENT.bundle_max
         self._broker_pause_s = 0.0
         self._broker_back_at = 0.0
+        self._admission = Admission(points=points.in_force())
         self._limits = {
             each.name: TypeLimits(running=each.limits.running, running_per_tenant=each.limits.running_per_tenant)
             for each in REGISTRY
@@ -92,6 +94,7 @@ class Scheduler:
             gatekeeper.note(away=self._broker.away, limits=self._limits, buckets=self._rates, selector=self._selector)
         release_due(limit=1000)
         told = tell(limit=TOLD_AT_ONCE)
+        self._admission.look()
         self._broker.look()
         if not self._epoch:
             self._epoch = leadership.take_office(role="scheduler")
@@ -126,7 +129,7 @@ class Scheduler:
         """
         again = False
         holding, flying, paces = queries.holding(), flight.flying(), self._paces.known()
-        self._selector.observe(holding=holding, known=self._shares.now(), gates=self._gates())
+        self._selector.observe(holding=holding, known=self._admission.shares(self._shares.now()), gates=self._gates())
         held = Held(holding, tokens=rates.left(self._rates))
         crews = flight.crews()
         for pool in queries.pools():
@@ -137,10 +140,11 @@ class Scheduler:
                 continue
             # Beyond what keeps every child busy, only whoever comes new may still go ahead of what is under way.
             choice = self._selector.choose(pool=pool, free=free, held=held, newcomers_only=len(here) > crew.children)
+            permitted = self._admission.permitted(choice.jobs)
             facts = {job.job_id: job for job in choice.jobs}
             alone = flight.alone_among(list(facts)) if facts else set()
             bundles = bundling.pack(
-                [Candidate(job.job_id, job.tenant_id, job.type, job.job_id in alone) for job in choice.jobs],
+                [Candidate(job.job_id, job.tenant_id, job.type, job.job_id in alone) for job in permitted],
                 paces=paces,
                 flying=here,
                 children=crew.children,
@@ -150,6 +154,7 @@ class Scheduler:
             )
             made = self._dispatch(bundles, facts=facts)
             sent = [each for bundle in made for each in bundle]
+            self._admission.note([each.job_id for each in sent])
             for job_id in facts.keys() - {each.job_id for each in sent}:
                 held.take_back(pool.name, facts[job_id])
             self._selector.handed_out(
@@ -166,7 +171,7 @@ class Scheduler:
     def _gates(self) -> Sequence[Gate]:
         """Return what may hold whole lanes back in this look: one line for each gate, first the one to be named."""
         paused = pauses_in_force()
-        return (pause_gate(paused),) if paused else ()
+        return (*((pause_gate(paused),) if paused else ()), self._admission.gate)
 
     def _dispatch(self, bundles: Sequence[Bundle], *, facts: Mapping[UUID, Waiting]) -> list[list[Dispatched]]:
         """Dispatch in one transaction with the proof that this process still leads and with the tokens of rates.
@@ -226,6 +231,8 @@ class Scheduler:
         deaf = recover.end_deaf(retry_of=retry_of)
         overdue = recover.end_overdue(retry_of=retry_of)
         pauses.end_expired()
+        if withdrawn := self._admission.withdraw():
+            log.warning("entitlement_withdrawn", jobs=[str(job_id) for job_id in withdrawn])
         ended = {"lost": lost, "unclaimed": unclaimed, "overtime": overtime, "silent": silent, "deaf": deaf}
         if gone or overdue or any(ended.values()):
             log.warning("swept", gone=gone, overdue=_ids(overdue), **{name: _ids(ids) for name, ids in ended.items()})

@@ -6,7 +6,7 @@ callers know only `DecisionPoint`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
@@ -59,14 +59,26 @@ class Answer:
     obligations: Mapping[str, Any] = field(default_factory=dict)
     max_age_s: int = 60
     stale_if_error_s: int = 0
+    stale_s: int | None = None  # how old the answer was when it stood in for a decision point that was away
 
     def context(self) -> dict[str, Any]:
         """Return what is kept beside the decision."""
-        return {
+        stale = {} if self.stale_s is None else {"stale": True, "age_s": self.stale_s}
+        return stale | {
             "limits": dict(self.limits),
             "obligations": dict(self.obligations),
             "max_age_s": self.max_age_s,
             "stale_if_error_s": self.stale_if_error_s,
+        }
+
+    def proof(self) -> dict[str, Any]:
+        """Return the decision as evidence names it: who may be asked for it again, and whether it was a stale one."""
+        stale = {} if self.stale_s is None else {"stale": True, "age_s": self.stale_s}
+        return stale | {
+            "decision_id": str(self.decision_id),
+            "allowed": self.allowed,
+            "reason_code": self.reason_code,
+            "policy_revision": self.policy_revision,
         }
 
 
@@ -84,4 +96,12 @@ class DecisionPoint(Protocol):
 
     def evaluate(self, question: Question) -> Answer:
         """Answer `question`; raise `DecisionPointAwayError` when no answer can be had."""
+        ...
+
+
+class BatchDecisionPoint(DecisionPoint, Protocol):
+    """A decision point that answers many questions at once."""
+
+    def evaluate_all(self, questions: Sequence[Question]) -> list[Answer]:
+        """Answer each of `questions`, in order, as `evaluate` would, in as few round trips as can be."""
         ...

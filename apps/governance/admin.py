@@ -14,7 +14,7 @@ from django.urls import reverse
 from apps.core.admin.fields import JSONObjectField, RowForm, WordsField, among, patterns
 from apps.core.admin.markup import as_json
 from apps.core.admin.pages import ConfigurationAdmin, button, column
-from apps.governance import lifecycle, operations
+from apps.governance import lifecycle, odcs, operations
 from apps.governance.models import Contract, Policy
 from apps.tenancy.queries import tenant_ids
 
@@ -50,6 +50,14 @@ class ContractForm(RowForm[Contract]):
         tenants: list[str] | None = self.cleaned_data["tenants"]
         among(tenants, known=tenant_ids(), what="tenant")
         return tenants
+
+    def clean_document(self) -> dict[str, Any]:
+        """Refuse a document that says it is an Open Data Contract and is none, field by field."""
+        document: dict[str, Any] = self.cleaned_data["document"]
+        wrong = odcs.problems(document)
+        if wrong:
+            raise ValidationError([f"{each.field}: {each.message}" for each in wrong])
+        return document
 
     def clean_obligations(self) -> dict[str, Any]:
         """Refuse what nothing here obeys: an obligation that is not kept is worse than none."""

@@ -5,7 +5,7 @@ Asked inside a tenant context. What it decides is in `decide`, values in, values
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -71,7 +71,8 @@ def decide(  # noqa: PLR0911 - a list of reasons reads best as one
     name = question.contract
     if contract is None:
         return Verdict(False, "contract_unknown", f"there is no contract '{name}' for this tenant")
-    if contract.state != "active":
+    # A retired contract lets nothing new begin; what began under it may come to its end.
+    if contract.state != "active" and not (contract.state == "retired" and question.action == "operations.continue"):
         return Verdict(False, "contract_not_active", f"contract '{name}' is {contract.state}")
     if not any(fnmatchcase(question.job_type, pattern) for pattern in contract.job_types):
         return Verdict(False, "contract_other_type", f"contract '{name}' does not cover '{question.job_type}'")
@@ -80,6 +81,23 @@ def decide(  # noqa: PLR0911 - a list of reasons reads best as one
         return Verdict(False, "region_forbidden", f"contract '{name}' keeps its work in region '{region}'")
     return ALLOWED
 
+
+EVERY_FACT = """
+SELECT (SELECT jsonb_object_agg(tenant_id, state) FROM tenants WHERE tenant_id = ANY (%(tenants)s)),
+       (SELECT jsonb_agg(jsonb_build_array(name, version, state, to_jsonb(job_types), to_jsonb(tenants), digest,
+               obligations)) FROM contracts
+         WHERE (name, version) IN (SELECT * FROM unnest(%(names)s::text[], %(versions)s::int[]))),
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(policy_id, to_jsonb(job_types), to_jsonb(tenants),
+               to_jsonb(except_tenants), reason_code, reason) ORDER BY policy_id), '[]') FROM policies WHERE active)
+"""
+
+# Whatever a decision depends on, as one word: while it stays the same, so does every answer.
+REVISION = """
+SELECT md5(concat(
+  (SELECT string_agg(concat_ws(' ', tenant_id, state), ',' ORDER BY tenant_id) FROM tenants),
+  (SELECT string_agg(concat_ws(' ', name, version, state, digest), ',' ORDER BY name, version) FROM contracts),
+  (SELECT string_agg(md5(p::text), ',' ORDER BY policy_id) FROM policies p)))
+"""
 
 FACTS = """
 SELECT (SELECT state FROM tenants WHERE tenant_id = %(tenant)s),
@@ -101,16 +119,62 @@ class Catalogue:
             state, contract_row, policy_rows = cursor.fetchone() or (None, None, [])
         contract = ContractFacts(*loaded(contract_row)) if contract_row else None
         policies = [PolicyFacts(*row) for row in loaded(policy_rows)]
-        verdict = decide(question, tenant_state=state, contract=contract, policies=policies)
-        revision = digest_of([contract and contract.digest, [list(policy) for policy in policies]])
-        return Answer(
-            allowed=verdict.allowed,
-            decision_id=uuid7(),
-            policy_revision=f"catalogue:{revision[7:19]}",
-            reason_code=verdict.reason_code,
-            reason=verdict.reason,
-            obligations=contract.obligations if contract else {},
-        )
+        return _answer(question, tenant_state=state, contract=contract, policies=policies)
+
+    def evaluate_all(self, questions: Sequence[Question]) -> list[Answer]:
+        """Answer `questions`, of whatever tenants the session may see, in one round trip."""
+        named = {parse_reference(each.contract) for each in questions if each.contract is not None}
+        pairs = sorted((name, version) for name, version in named if name is not None and version is not None)
+        values = {
+            "tenants": sorted({each.tenant_id for each in questions}),
+            "names": [name for name, _ in pairs],
+            "versions": [version for _, version in pairs],
+        }
+        with preparing() as cursor:
+            cursor.execute(EVERY_FACT, values)
+            states, contract_rows, policy_rows = cursor.fetchone() or (None, None, [])
+        tenants: Mapping[str, str] = loaded(states) or {}
+        contracts = {f"{name}@{version}": ContractFacts(*rest) for name, version, *rest in loaded(contract_rows) or ()}
+        policies = [PolicyFacts(*row) for row in loaded(policy_rows)]
+        return [
+            _answer(
+                each,
+                tenant_state=tenants.get(each.tenant_id),
+                contract=_visible(contracts.get(each.contract or ""), tenant_id=each.tenant_id),
+                policies=policies,
+            )
+            for each in questions
+        ]
+
+    def revision(self) -> str:
+        """Return the word for all that answers depend on; for the loops, whose role sees every tenant."""
+        with preparing() as cursor:
+            cursor.execute(REVISION)
+            (word,) = cursor.fetchone() or ("",)
+        return str(word)
+
+
+def _visible(contract: ContractFacts | None, *, tenant_id: str) -> ContractFacts | None:
+    """Return the contract if it is for the tenant: of another's it does not learn that it exists."""
+    if contract is None or (contract.tenants is not None and tenant_id not in contract.tenants):
+        return None
+    return contract
+
+
+def _answer(
+    question: Question, *, tenant_state: str | None, contract: ContractFacts | None, policies: Sequence[PolicyFacts]
+) -> Answer:
+    """Return the verdict with its identity."""
+    verdict = decide(question, tenant_state=tenant_state, contract=contract, policies=policies)
+    revision = digest_of([contract and contract.digest, [list(policy) for policy in policies]])
+    return Answer(
+        allowed=verdict.allowed,
+        decision_id=uuid7(),
+        policy_revision=f"catalogue:{revision[7:19]}",
+        reason_code=verdict.reason_code,
+        reason=verdict.reason,
+        obligations=contract.obligations if contract else {},
+    )
 
 
 def parse_reference(reference: str | None) -> tuple[str | None, int | None]:

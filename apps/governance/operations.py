@@ -9,12 +9,16 @@ from django.db import transaction
 
 from apps.core.database import ClockTimestamp
 from apps.core.digests import digest_of
-from apps.governance import lifecycle
+from apps.governance import lifecycle, odcs
 from apps.governance.models import Contract, ContractState, Policy
 
 
 class ContractChangedError(Exception):
     """A published contract version was given another text: versions are immutable."""
+
+
+class BadDocumentError(ValueError):
+    """A contract's document says that it is an Open Data Contract and is none; the message names each field."""
 
 
 class ContractExistsError(Exception):
@@ -164,7 +168,10 @@ def _text(
     obligations: Mapping[str, Any] | None,
     tenants: Sequence[str] | None,
 ) -> dict[str, Any]:
-    """Return the columns of a contract's text, its digest among them."""
+    """Return the columns of a contract's text, its digest among them; raise `BadDocumentError`."""
+    wrong = odcs.problems(document)
+    if wrong:
+        raise BadDocumentError("; ".join(f"document.{each.field}: {each.message}" for each in wrong))
     return {
         "job_types": list(job_types),
         "tenants": None if tenants is None else list(tenants),

@@ -78,6 +78,12 @@ def broker_is_away() -> bool:
     return Breaker.objects.filter(name="broker", opened_at__isnull=False).exists()
 
 
+def point_away() -> str | None:
+    """Return the decision point that the scheduler takes to be away: `governance`, `subscription` or None."""
+    names = Breaker.objects.filter(name__in=["governance", "subscription"], opened_at__isnull=False)
+    return names.order_by("name").values_list("name", flat=True).first()
+
+
 class LogLine(NamedTuple):
     """A line of a dispatch's log, `line` counted from 1."""
 

@@ -20,9 +20,11 @@ def job(
     decisions: Mapping[UUID, Mapping[str, Decision]],
     broker_away: bool,
     upstreams: Mapping[UUID, Sequence[UUID]],
+    point_away: str | None = None,
 ) -> dict[str, Any]:
     """Return the job as read; `evidence`, `decisions` and `upstreams` hold at least this job's."""
     held_up = row.status == "deferred" or (broker_away and row.status == "queued")
+    gate = "broker_down" if held_up else f"{point_away}_away" if point_away and row.status == "queued" else None
     address = f"/operations/jobs/{row.job_id}"
     state, ref = evidence.get(row.evidence_id, (None, None)) if row.evidence_id else (None, None)
     made = decisions.get(row.job_id, {})
@@ -71,7 +73,7 @@ def job(
         "decision": {
             point: decision(made[point]) if point in made else None for point in ("governance", "subscription")
         },
-        "waiting_for": "broker_down" if held_up else None,
+        "waiting_for": gate,
         "links": _links(row, address=address),
     }
 

@@ -65,6 +65,21 @@ SELECT s.state, coalesce(s.valid_until < clock_timestamp(), false), p.plan_id, p
 """
 
 
+EVERY_FACT = """
+SELECT s.tenant_id, s.state, coalesce(s.valid_until < clock_timestamp(), false), p.plan_id, p.job_types, p.weight,
+       p.max_running, p.jobs_per_day, p.backlog_cap
+  FROM subscriptions s JOIN plans p USING (plan_id) WHERE s.tenant_id = ANY (%s)
+"""
+
+# Whatever a decision depends on, as one word; a subscription's end comes by the clock.
+REVISION = """
+SELECT md5(concat(
+  (SELECT string_agg(concat_ws(' ', tenant_id, state, plan_id, coalesce(valid_until < clock_timestamp(), false)), ','
+                     ORDER BY tenant_id) FROM subscriptions),
+  (SELECT string_agg(md5(p::text), ',' ORDER BY plan_id) FROM plans p)))
+"""
+
+
 class Catalogue:
     """Subscription out of this database, in one round trip."""
 
@@ -73,13 +88,31 @@ class Catalogue:
         with preparing() as cursor:
             cursor.execute(FACTS, [question.tenant_id])
             row = cursor.fetchone()
-        plan = PlanFacts(*row) if row else None
-        verdict = decide(question, plan=plan)
-        return Answer(
-            allowed=verdict.allowed,
-            decision_id=uuid7(),
-            policy_revision=f"catalogue:{digest_of(list(plan) if plan else None)[7:19]}",
-            reason_code=verdict.reason_code,
-            reason=verdict.reason,
-            limits=plan.limits() if plan else {},
-        )
+        return _answer(question, plan=PlanFacts(*row) if row else None)
+
+    def evaluate_all(self, questions: Sequence[Question]) -> list[Answer]:
+        """Answer `questions`, of whatever tenants the session may see, in one round trip."""
+        with preparing() as cursor:
+            cursor.execute(EVERY_FACT, [sorted({each.tenant_id for each in questions})])
+            plans = {tenant_id: PlanFacts(*rest) for tenant_id, *rest in cursor.fetchall()}
+        return [_answer(each, plan=plans.get(each.tenant_id)) for each in questions]
+
+    def revision(self) -> str:
+        """Return the word for all that answers depend on; for the loops, whose role sees every tenant."""
+        with preparing() as cursor:
+            cursor.execute(REVISION)
+            (word,) = cursor.fetchone() or ("",)
+        return str(word)
+
+
+def _answer(question: Question, *, plan: PlanFacts | None) -> Answer:
+    """Return the verdict with its identity."""
+    verdict = decide(question, plan=plan)
+    return Answer(
+        allowed=verdict.allowed,
+        decision_id=uuid7(),
+        policy_revision=f"catalogue:{digest_of(list(plan) if plan else None)[7:19]}",
+        reason_code=verdict.reason_code,
+        reason=verdict.reason,
+        limits=plan.limits() if plan else {},
+    )

@@ -6,6 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
+from apps.tenancy.context import TenantManager
 from apps.tenancy.models import Tenant
 
 
@@ -26,6 +27,33 @@ class Plan(models.Model):
 
     def __str__(self) -> str:
         return self.plan_id
+
+
+class UsageDaily(models.Model):
+    """What a tenant used of a job type on a UTC day; added up from the event log, each event once."""
+
+    tenant = models.ForeignKey(Tenant, models.PROTECT, db_index=False)
+    day = models.DateField(help_text="UTC")
+    job_type = models.CharField(max_length=64)
+    submitted = models.BigIntegerField(db_default=0, help_text="admitted")
+    started = models.BigIntegerField(db_default=0, help_text="attempts that ran and ended")
+    succeeded = models.BigIntegerField(db_default=0)
+    failed = models.BigIntegerField(db_default=0, help_text="failed or timed out, for good")
+    cancelled = models.BigIntegerField(db_default=0)
+    rejected = models.BigIntegerField(db_default=0)
+    worker_seconds = models.FloatField(db_default=0.0, help_text="from claim to end, of attempts that ended")
+
+    objects = TenantManager["UsageDaily"]()
+    every = models.Manager["UsageDaily"]()
+
+    class Meta:
+        db_table = "usage_daily"
+        ordering = ["-day", "tenant_id", "job_type"]
+        base_manager_name = "every"
+        constraints = [models.UniqueConstraint(fields=["tenant", "day", "job_type"], name="usage_of_a_day_once")]
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id} {self.day} {self.job_type}"
 
 
 class SubscriptionState(models.TextChoices):

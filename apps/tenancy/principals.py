@@ -23,6 +23,7 @@ SCOPES: Final = frozenset(
         "migrations:read",
         "evidence:read",
         "events:read",
+        "decisions:evaluate",
         "metrics:read",
     }
 )

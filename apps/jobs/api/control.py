@@ -22,6 +22,7 @@ from apps.jobs.fields import CancelFields, JobFields, NothingFields, PriorityFie
 from apps.jobs.lifecycle import Priority, State
 from apps.jobs.models import Job
 from apps.jobs.operations import control
+from apps.jobs.operations.asking import asked_ahead
 from apps.jobs.operations.reopen import reopen
 from apps.jobs.operations.submit import Submitted
 from apps.jobs.types import REGISTRY, UnknownJobTypeError
@@ -79,6 +80,11 @@ class Retry(APIView):
     def post(self, request: Request, job_id: str) -> HttpResponse:
         """Run a job once more."""
         by = principal_of(request).subject
+        with found(request, job_id) as seen:
+            pass  # the context is left: a remote decision point is asked outside of any transaction
+        asked = points.in_force()
+        if seen.type in REGISTRY:
+            asked = asked_ahead([control.asked_again(seen, by=by, job_type=REGISTRY.get(seen.type))], points=asked)
 
         def act(job: Job) -> problems.Problem | None:
             NothingFields(data=request.data).is_valid(raise_exception=True)
@@ -88,7 +94,7 @@ class Retry(APIView):
                 raise problems.Conflict(f"{error}; it cannot run.", code="type_not_installed") from error
             with deciding():
                 again = control.resubmit if job.plan is None else reopen
-                refusal = again(job_id=job.job_id, by=by, job_type=job_type, points=points.in_force())
+                refusal = again(job_id=job.job_id, by=by, job_type=job_type, points=asked)
             if refusal is not None:
                 kept = Submitted(job_id=job.job_id, status=State(job.status), refusal=refusal)
                 return refused(kept, refusal=refusal)

@@ -31,7 +31,9 @@ from apps.jobs.fields import (
     SubmissionFields,
 )
 from apps.jobs.lifecycle import OUTCOMES, Priority, State
+from apps.jobs.operations.asking import asked_ahead
 from apps.jobs.operations.submit import (
+    DecisionPoints,
     NotTakenError,
     Submission,
     Submitted,
@@ -67,9 +69,11 @@ class Jobs(APIView):
         arrived = time.monotonic()
         submission = submission_of(FIELDS.run_validation(request.data), principal=principal_of(request))
 
+        asked = asked_ahead([submission], points=points.in_force())
+
         def act() -> Response | problems.Problem:
             with deciding():
-                made = submit(submission, points=points.in_force())
+                made = submit(submission, points=asked)
             return _entered(submission, made=made, arrived=arrived)
 
         return answer_once(request, tenant_id=submission.tenant_id, act=act)
@@ -136,18 +140,22 @@ class Batch(APIView):
                 by_tenant.setdefault(each.tenant_id, []).append(place)
         if len(by_tenant) > MAX_TENANTS_A_BATCH:
             raise parsing.bad_field("jobs", f"jobs of {len(by_tenant)} tenants: at most {MAX_TENANTS_A_BATCH} in one")
+        submissions = [each for each in asked if isinstance(each, Submission)]
+        ahead = asked_ahead(submissions, points=points.in_force())
         if len(by_tenant) == 1:
             (tenant_id,) = by_tenant
-            return answer_once(request, tenant_id=tenant_id, act=lambda: _batch(asked, by_tenant))
+            return answer_once(request, tenant_id=tenant_id, act=lambda: _batch(asked, by_tenant, points=ahead))
         idempotency.refuse_key(
             request, reason="a key belongs to one tenant, and this batch has jobs of several or none"
         )
         # One transaction, in which one tenant's context follows another: each is left before the next is entered.
         with transaction.atomic():
-            return _batch(asked, by_tenant)
+            return _batch(asked, by_tenant, points=ahead)
 
 
-def _batch(asked: Sequence[Submission | problems.Problem], by_tenant: Mapping[str, Sequence[int]]) -> Response:
+def _batch(
+    asked: Sequence[Submission | problems.Problem], by_tenant: Mapping[str, Sequence[int]], *, points: DecisionPoints
+) -> Response:
     """Submit what can be, tenant by tenant, and return the answer; call inside a transaction."""
     results = [one_of_batch(each) if isinstance(each, problems.Problem) else {} for each in asked]
     for tenant_id, places in sorted(by_tenant.items()):
@@ -155,7 +163,7 @@ def _batch(asked: Sequence[Submission | problems.Problem], by_tenant: Mapping[st
         made: Sequence[Submitted | NotTakenError | problems.Problem]
         try:
             with deciding_points(), in_tenant(tenant_id):
-                made = submit_all(submissions, points=points.in_force())
+                made = submit_all(submissions, points=points)
         except UnknownTenantError:
             made = [problems.NotFound()] * len(places)
         for place, submission, came in zip(places, submissions, made, strict=True):

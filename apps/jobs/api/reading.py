@@ -136,11 +136,15 @@ def render(jobs: list[Job]) -> list[dict[str, Any]]:
     decisions = queries.decisions_of([job.job_id for job in jobs]) if jobs else {}
     proofs = [job.evidence_id for job in jobs if job.evidence_id is not None]
     evidence = states_of(proofs) if proofs else {}
-    away = any(job.status == State.QUEUED for job in jobs) and queries.broker_is_away()
+    queued = any(job.status == State.QUEUED for job in jobs)
+    away = queued and queries.broker_is_away()
+    point = queries.point_away() if queued else None
     dependent = [job.job_id for job in jobs if job.depends_rule is not None]
     upstreams = queries.upstreams_of(dependent) if dependent else {}
     return [
-        representation.job(job, evidence=evidence, decisions=decisions, broker_away=away, upstreams=upstreams)
+        representation.job(
+            job, evidence=evidence, decisions=decisions, broker_away=away, upstreams=upstreams, point_away=point
+        )
         for job in jobs
     ]
 

@@ -145,17 +145,7 @@ def resubmit(*, job_id: UUID, by: str, job_type: JobType, points: DecisionPoints
 
 def question_again(job: Job, *, by: str, job_type: JobType, region: str) -> Question:
     """Return what the decision points are asked about a job that is to be tried again."""
-    asked = Submission(
-        tenant_id=job.tenant_id,
-        job_type=job_type,
-        params=job.params,
-        submitted_by=by,
-        contract=job.contract,
-        priority=Priority(job.priority),
-        environment=job.environment_id,
-        trigger=job.trigger,
-    )
-    return question_of(asked, region=region)
+    return question_of(asked_again(job, by=by, job_type=job_type), region=region)
 
 
 def row_again(
@@ -182,17 +172,23 @@ def row_again(
     return row | evidence_log.row(_admitted_again(job, by=by, ruling=ruling), subject_id=str(job.job_id))
 
 
+def asked_again(job: Job, *, by: str, job_type: JobType) -> Submission:
+    """Return what the decision points are asked about when `by` wants the job to run once more."""
+    return Submission(
+        tenant_id=job.tenant_id,
+        job_type=job_type,
+        params=job.params,
+        submitted_by=by,
+        contract=job.contract,
+        priority=Priority(job.priority),
+        environment=job.environment_id,
+        trigger=job.trigger,
+    )
+
+
 def _admitted_again(job: Job, *, by: str, ruling: Ruling) -> Statement:
     """Return the statement that the job was admitted to run once more, by whom and by which decisions."""
-    answers: Mapping[str, Any] = {
-        point: {
-            "decision_id": str(answer.decision_id),
-            "allowed": answer.allowed,
-            "reason_code": answer.reason_code,
-            "policy_revision": answer.policy_revision,
-        }
-        for point, answer in ruling.answers.items()
-    }
+    answers: Mapping[str, Any] = {point: answer.proof() for point, answer in ruling.answers.items()}
     return statement(
         predicate=Predicate.ADMISSION,
         kind="job",

@@ -13,7 +13,7 @@ DECIDE = """
 INSERT INTO decisions (decision_id, tenant_id, job_id, point, action, allowed, reason_code, reason, policy_revision,
        context, decided_at)
 SELECT decision_id, tenant_id, job_id, point, action, allowed, reason_code, reason, policy_revision, context,
-       decided_at
+       coalesce(decided_at, clock_timestamp())
   FROM jsonb_to_recordset(%s) AS decided(
     decision_id uuid, tenant_id text, job_id uuid, point text, action text, allowed boolean, reason_code text,
     reason text, policy_revision text, context jsonb, decided_at timestamptz)
@@ -21,16 +21,21 @@ SELECT decision_id, tenant_id, job_id, point, action, allowed, reason_code, reas
 
 
 def decision_rows(
-    answers: Mapping[str, Answer], *, job_id: UUID, tenant_id: str, decided_at: datetime
+    answers: Mapping[str, Answer],
+    *,
+    job_id: UUID,
+    tenant_id: str,
+    decided_at: datetime | None = None,
+    action: str = "operations.submit",
 ) -> Sequence[dict[str, Any]]:
-    """Return the answers as rows of `decisions`."""
+    """Return the answers as rows of `decisions`; decided when they are written where no other time is given."""
     return [
         {
             "decision_id": str(answer.decision_id),
             "tenant_id": tenant_id,
             "job_id": str(job_id),
             "point": point,
-            "action": "operations.submit",
+            "action": action,
             "allowed": answer.allowed,
             "reason_code": answer.reason_code,
             "reason": answer.reason,

@@ -68,6 +68,7 @@ class End:
     report: Report = field(default_factory=Report)
     noticed_by: str = "worker"
     began_at: datetime | None = None
+    withdrawn_by: str | None = None
 
     @property
     def target(self) -> State:
@@ -171,6 +172,13 @@ SELECT j.job_id, j.fence FROM jobs j
  WHERE j.cancel_requested_at IS NOT NULL AND e.status NOT IN ('succeeded', 'cancelled')
 """
 
+# The reason of a job that a decision point had stopped: the entitlement it began under is gone.
+WITHDRAWN = "entitlement_withdrawn"
+WITHDRAWALS = """
+SELECT job_id, cancel_requested_by FROM jobs
+ WHERE job_id = ANY (%s) AND cancel_requested_by IN ('governance', 'subscription') AND cancel_reason LIKE %s
+"""
+
 LATE = """
 UPDATE attempts SET late_ending = l.ending, late_at = clock_timestamp()
   FROM jsonb_to_recordset(%(ends)s) AS l(job_id uuid, fence bigint, ending text)
@@ -187,12 +195,13 @@ def write(ends: Sequence[End]) -> set[tuple[UUID, int]]:
     """
     if not ends:
         return set()
+    ends = _told_why(ends)
     written = _written(END, [_row(end) for end in ends])
     missed = [end for end in ends if (end.held.job_id, end.held.fence) not in written]
     if missed:
         # Whoever decided did not know of the cancel yet. It stays while the fence holds, so that one more round is all.
         forbidden = _written(CANCELLING, [_row(end) for end in missed])
-        again = [_cancelled(end) for end in missed if (end.held.job_id, end.held.fence) in forbidden]
+        again = _told_why([_cancelled(end) for end in missed if (end.held.job_id, end.held.fence) in forbidden])
         written |= _written(END, [_row(end) for end in again]) if again else set()
         _note_late([end for end in missed if (end.held.job_id, end.held.fence) not in written])
     wake_scheduler()
@@ -203,6 +212,20 @@ def _written(statement_: str, rows: Sequence[Mapping[str, Any]]) -> set[tuple[UU
     with preparing() as cursor:
         cursor.execute(statement_, {"ends": orjson.dumps(rows).decode()})
         return {(job_id, fence) for job_id, fence in cursor.fetchall()}
+
+
+def _told_why(ends: Sequence[End]) -> list[End]:
+    """Return the ends with the reason of those cancels that a decision point asked for, not a caller."""
+    cancels = [end.held.job_id for end in ends if end.move is Move.CANCEL]
+    if not cancels:
+        return list(ends)
+    with connection.cursor() as cursor:
+        cursor.execute(WITHDRAWALS, [cancels, f"{WITHDRAWN}:%"])
+        by = dict(cursor.fetchall())
+    return [
+        replace(end, withdrawn_by=by[end.held.job_id]) if end.move is Move.CANCEL and end.held.job_id in by else end
+        for end in ends
+    ]
 
 
 def _cancelled(end: End) -> End:
@@ -287,8 +310,12 @@ def _why(end: End) -> tuple[str | None, Mapping[str, Any] | None]:
     asked = {"class": "Cancelled", "code": "cancelled", "message": "cancelled as asked"}
     if end.ending is Ending.CANCELLED:
         how = report.how or "cooperative"
-        return report.reason_code or "cancelled", {**asked, **(report.error or {}), "how": how}
-    return "cancelled", {**asked, **(report.error or {}), "how": end.ending.value}
+        return WITHDRAWN if end.withdrawn_by else report.reason_code or "cancelled", {
+            **asked,
+            **(report.error or {}),
+            "how": how,
+        }
+    return WITHDRAWN if end.withdrawn_by else "cancelled", {**asked, **(report.error or {}), "how": end.ending.value}
 
 
 def _evidence(end: End, *, reason_code: str | None, error: Mapping[str, Any] | None) -> Any:
@@ -314,7 +341,7 @@ def _evidence(end: End, *, reason_code: str | None, error: Mapping[str, Any] | N
             "started_at": held.started_at.isoformat() if held.started_at else None,
             "finished_at": end.at.isoformat(),
             "error": error,
-            "cancelled_by": report.by,
+            "cancelled_by": report.by or end.withdrawn_by,
             "artifacts": (report.result or {}).get("artifacts", []),
             "log": {"lines": report.log_lines, "digest": report.log_digest},
         },

@@ -346,14 +346,6 @@ def _evidence(row: Mapping[str, Any], *, ruling: Ruling) -> Statement:
             "trigger": row["trigger"],
             **({"parent": row["parent_id"], "step": row["step"]} if row["parent_id"] else {}),
             "reason_code": row["reason_code"],
-            "decisions": {
-                point: {
-                    "decision_id": str(answer.decision_id),
-                    "allowed": answer.allowed,
-                    "reason_code": answer.reason_code,
-                    "policy_revision": answer.policy_revision,
-                }
-                for point, answer in ruling.answers.items()
-            },
+            "decisions": {point: answer.proof() for point, answer in ruling.answers.items()},
         },
     )

@@ -1,0 +1,1 @@
+"""Decision points, near and far."""

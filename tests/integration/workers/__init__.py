@@ -1,0 +1,1 @@
+"""The loops, step by step."""
