@@ -64,10 +64,12 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("jobs", "job_dependencies", "decisions", "events", "evidence_records", "attempts", "processes"),
     ),
     ("ops_app", "UPDATE", ("jobs", "job_dependencies", "processes")),
+    ("ops_app", "INSERT, UPDATE", ("pauses", "schedules", "schedule_fires", "triggers")),
     ("ops_app", "INSERT, UPDATE, DELETE", ("idempotency_keys",)),
     ("ops_control", "SELECT", (*CONFIGURATION, *TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_control", "INSERT", (*TENANT_OWNED, *LOOPS)),
     ("ops_control", "UPDATE", ("jobs", "job_dependencies", "attempts", "gate_intervals", "usage_daily", *LOOPS)),
+    ("ops_control", "UPDATE", ("pauses", "schedules", "schedule_fires", "trigger_firings")),
     ("ops_control", "UPDATE, DELETE", ("idempotency_keys",)),  # purging locks what it deletes
     ("ops_control", "DELETE", ("processes", "gate_intervals", "start_predictions")),
     ("ops_control", "UPDATE (sequence)", ("events",)),

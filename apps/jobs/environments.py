@@ -55,5 +55,16 @@ def pauses_seen_by(*, tenants: Collection[str] | None) -> Sequence[Pause]:
     return list(rows)
 
 
+def pauses_holding(*, environment: str, tenant_id: str, job_type: str) -> Sequence[Pause]:
+    """Return the pauses in force that hold such a job, the one that lasts longest first."""
+    rows = Pause.every.filter(
+        _in_force(),
+        Q(environment_id=None) | Q(environment_id=environment),
+        Q(tenant_id=None) | Q(tenant_id=tenant_id),
+        Q(type=None) | Q(type=job_type),
+    )
+    return sorted(rows, key=lambda pause: (pause.until is None, pause.until), reverse=True)
+
+
 def _in_force() -> Q:
     return Q(ended_at=None) & (Q(until=None) | Q(until__gt=ClockTimestamp()))

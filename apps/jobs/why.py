@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
-from apps.jobs.environments import pauses_seen_by
+from apps.jobs.environments import pauses_holding
 from apps.jobs.gates import GATES, Known, Lease, Shut, shut
 from apps.jobs.models import Job
-from apps.jobs.pausing import held_by_pause
 from apps.jobs.rate import parse_rate
 from apps.jobs.representation import instant
 from apps.jobs.scheduling import AGEING_S
@@ -163,26 +162,17 @@ def _around(job: Job) -> Around:
     return Around(*row)
 
 
-def _pauses(job: Job) -> list[dict[str, Any]]:
+def _paused(job: Job, *, around: Around) -> list[dict[str, Any]]:
     """Return the pauses in force that hold the job, the one that lasts longest first."""
-    found = [
-        pause
-        for pause in pauses_seen_by(tenants=[job.tenant_id])
-        if held_by_pause(
-            environment=job.environment_id,
-            tenant_id=job.tenant_id,
-            job_type=job.type,
-            pauses=[(pause.environment_id, pause.tenant_id, pause.type)],
-        )
-    ]
-    found.sort(key=lambda pause: (pause.until is None, pause.until), reverse=True)
-    return [{"reason": pause.reason, "until": instant(pause.until)} for pause in found]
+    held = pauses_holding(environment=job.environment_id, tenant_id=job.tenant_id, job_type=job.type)
+    if not held and around.paused_until is not None and around.paused_until > around.now:
+        return [{"reason": around.pause_reason, "until": instant(around.paused_until)}]
+    return [{"reason": pause.reason, "until": instant(pause.until)} for pause in held]
 
 
 def _known(job: Job, *, around: Around) -> Known:
     limits = REGISTRY.get(job.type).limits if job.type in REGISTRY else None
     own = [Lease(environment=env, type=kind, job_id=i, concurrency_key=key) for env, kind, i, key in _own(job)]
-    paused = around.paused_until is not None and around.paused_until > around.now
     refused_by, reason = _refusal(job)
     tokens, token_in_s = _tokens(job, rate=limits.rate if limits else None)
     children = _rows(CHILDREN, [job.job_id]) if job.status == "waiting_children" else []
@@ -202,8 +192,7 @@ def _known(job: Job, *, around: Around) -> Known:
         slots=around.slots,
         reserved=around.reserved,
         children=int(around.children),
-        paused=_pauses(job)
-        or ([{"reason": around.pause_reason, "until": instant(around.paused_until)}] if paused else []),
+        paused=_paused(job, around=around),
         broker_away_since=instant(around.broker_away),
         max_running=around.max_running if around.max_running is not None else 0,
         type_running=limits.running if limits else None,

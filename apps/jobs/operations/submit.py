@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -36,6 +36,7 @@ from apps.jobs.operations.not_taken import (
     UnusablePlanError,
 )
 from apps.jobs.operations.ruling import DecisionPoints, Refusal, Ruling, Rulings
+from apps.jobs.operations.surroundings import Surroundings, surroundings_of
 from apps.jobs.operations.wake import wake_scheduler
 from apps.jobs.plans import BadPlanError
 from apps.jobs.retry import Retry
@@ -95,26 +96,6 @@ class Submitted:
     row: Mapping[str, Any] = field(default_factory=dict, repr=False)
     decisions: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     upstreams: Sequence[UUID] = ()
-
-
-# The broker's breaker is read here, in the one look around that a submission needs anyway: a row of PostgreSQL's, so
-# that nobody touches the broker on the request path.
-SURROUNDINGS = """
-SELECT clock_timestamp(), EXISTS (SELECT 1 FROM breakers WHERE name = 'broker' AND opened_at IS NOT NULL),
-       e.name, e.region
-  FROM tenants t LEFT JOIN environments e
-    ON e.name = ANY (%s) AND (e.allowed_tenants IS NULL OR t.tenant_id = ANY (e.allowed_tenants))
- WHERE t.tenant_id = %s
-"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What is there: `regions` by environment, of those that are there for the tenant."""
-
-    now: datetime
-    broker_away: bool
-    regions: Mapping[str, str]
 
 
 def submit(submission: Submission, *, points: DecisionPoints) -> Submitted:
@@ -183,19 +164,6 @@ def submit_all(submissions: Sequence[Submission], *, points: DecisionPoints) -> 
     if any(made.status in {State.QUEUED, State.BLOCKED} for made in entered):
         wake_scheduler()
     return results
-
-
-def surroundings_of(*, environments: Collection[str], tenant_id: str) -> Surroundings:
-    """Return what is there for the tenant, and the database's time; raise for a tenant that is not there."""
-    with preparing() as cursor:
-        cursor.execute(SURROUNDINGS, [list(environments), tenant_id])
-        rows = cursor.fetchall()
-    if not rows:
-        raise UnknownTenantError(tenant_id)
-    now, broker_away, _, _ = rows[0]
-    return Surroundings(
-        now=now, broker_away=broker_away, regions={name: region for _, _, name, region in rows if name is not None}
-    )
 
 
 def question_of(submission: Submission, *, region: str) -> Question:
