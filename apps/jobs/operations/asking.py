@@ -12,7 +12,8 @@ from contextlib import suppress
 from apps.core.authzen import Answer, DecisionPoint, DecisionPointAwayError, Question
 from apps.core.authzen_client import RemotePoint
 from apps.jobs.operations.ruling import DecisionPoints
-from apps.jobs.operations.submit import Submission, UnknownTenantError, question_of, surroundings_of
+from apps.jobs.operations.submit import Submission, UnknownTenantError, question_of
+from apps.jobs.operations.surroundings import surroundings_of
 from apps.tenancy.context import in_tenant
 
 Answers = Mapping[Question, Answer | DecisionPointAwayError]

@@ -29,7 +29,8 @@ from apps.jobs.operations.decisions import DECIDE, decision_rows
 from apps.jobs.operations.end import Report
 from apps.jobs.operations.held import HELD, held
 from apps.jobs.operations.ruling import DecisionPoints, Refusal, Ruling, Rulings
-from apps.jobs.operations.submit import Submission, UnknownEnvironmentError, question_of, surroundings_of
+from apps.jobs.operations.submit import Submission, UnknownEnvironmentError, question_of
+from apps.jobs.operations.surroundings import surroundings_of
 from apps.jobs.operations.wake import wake_scheduler
 from apps.jobs.retry import Retry
 from apps.jobs.types import JobType

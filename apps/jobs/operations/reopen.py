@@ -15,7 +15,8 @@ from apps.jobs.models import Job
 from apps.jobs.operations.control import RESUBMIT, ControlRefusedError, question_again, row_again
 from apps.jobs.operations.decisions import DECIDE, decision_rows
 from apps.jobs.operations.ruling import DecisionPoints, Refusal, Rulings
-from apps.jobs.operations.submit import UnknownEnvironmentError, surroundings_of
+from apps.jobs.operations.submit import UnknownEnvironmentError
+from apps.jobs.operations.surroundings import surroundings_of
 from apps.jobs.operations.wake import wake_scheduler
 from apps.jobs.types import REGISTRY, JobType
 
