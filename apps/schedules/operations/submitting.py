@@ -11,7 +11,7 @@ from rest_framework.serializers import ValidationError
 from apps.core.problems import Problem
 from apps.jobs import points
 from apps.jobs.lifecycle import Priority
-from apps.jobs.operations.submit import UnknownEnvironmentError, submit
+from apps.jobs.operations.submit import NotTakenError, UnknownEnvironmentError, submit
 from apps.jobs.templates import submission_from
 
 
@@ -37,6 +37,8 @@ def submit_template(
         made = submit(submission, points=points.in_force())
     except UnknownEnvironmentError:
         return Came("refused", "unknown_environment", None)
+    except NotTakenError:
+        return Came("refused", "invalid_job", None)
     if made.refusal is not None:
         return Came("refused", made.refusal.code, made.job_id)
     return Came("submitted", None, made.job_id)
