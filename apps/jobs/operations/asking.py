@@ -11,9 +11,11 @@ from contextlib import suppress
 
 from apps.core.authzen import Answer, DecisionPoint, DecisionPointAwayError, Question
 from apps.core.authzen_client import RemotePoint
+from apps.jobs.operations.family import expand
 from apps.jobs.operations.ruling import DecisionPoints
 from apps.jobs.operations.submit import Submission, UnknownTenantError, question_of
 from apps.jobs.operations.surroundings import surroundings_of
+from apps.jobs.plans import BadPlanError
 from apps.tenancy.context import in_tenant
 
 Answers = Mapping[Question, Answer | DecisionPointAwayError]
@@ -47,12 +49,22 @@ def asked_ahead(submissions: Sequence[Submission], *, points: DecisionPoints) ->
         own = [each for each in submissions if each.tenant_id == tenant_id]
         with suppress(UnknownTenantError), in_tenant(tenant_id):
             regions = surroundings_of(environments={each.environment for each in own}, tenant_id=tenant_id).regions
-            questions.update(
-                question_of(each, region=regions[each.environment]) for each in own if each.environment in regions
-            )
+            for each in own:
+                if each.environment in regions:
+                    region = regions[each.environment]
+                    questions.update(question_of(one, region=region) for one in _with_steps(each))
     governance, permitted = _ask(points.governance, questions, name="governance")
     subscription, _ = _ask(points.subscription, permitted, name="subscription")
     return DecisionPoints(governance=governance, subscription=subscription)
+
+
+def _with_steps(submission: Submission) -> Sequence[Submission]:
+    """Return a submission and, where it is a plan's, those of its steps; a plan that cannot be used is told later."""
+    try:
+        whole, steps = expand(submission)
+    except BadPlanError:
+        return [submission]
+    return [whole, *steps]
 
 
 def _ask(point: DecisionPoint, questions: Counter[Question], *, name: str) -> tuple[DecisionPoint, Counter[Question]]:
