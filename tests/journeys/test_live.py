@@ -74,7 +74,7 @@ def test_who_comes_back_with_the_last_id_loses_and_doubles_nothing(caller: Calle
     deadline = time.monotonic() + 60
     while not (submitted.is_set() and len([each for each in heard if each["event"] == COMPLETED]) >= len(ids)):
         assert time.monotonic() < deadline, "not all were heard"
-        with caller.stream(EVENTS, **{"Last-Event-ID": position}) as stream:
+        with caller.stream(EVENTS, headers={"Last-Event-ID": position}) as stream:
             for each in islice(stream, 5):  # and hang up in the middle
                 heard.append(each)
                 position = each["id"]
@@ -141,7 +141,7 @@ def test_a_log_is_followed_to_its_end_and_its_digest_recomputed(caller: Caller) 
     lines = [first, *rest[:-1]]
     assert [each["id"] for each in lines] == [f"1.{number}" for number in range(1, 701)]
     resumed = f"/operations/jobs/{job_id}/logs"
-    with caller.stream(resumed, **{"Last-Event-ID": "1.698"}) as heard:
+    with caller.stream(resumed, headers={"Last-Event-ID": "1.698"}) as heard:
         assert [each.get("id") for each in heard] == ["1.699", "1.700", None]
     page = caller.request("GET", f"{resumed}?after=0.0").json()
     assert [each["data"] for each in lines] == page["items"]
@@ -206,7 +206,7 @@ def test_streams_are_bounded_and_the_api_answers_while_all_are_taken(
         for attempt in range(60):
             who = callers[attempt % len(callers)]
             try:
-                held.enter_context(who.stream(f"{EVENTS}?after=latest"))
+                held.enter_context(who.stream(f"{EVENTS}?after=latest", patient=False))
                 statuses.append(200)
             except AssertionError as refusal:
                 problem = json.loads(str(refusal).split("\n")[0])
@@ -226,7 +226,7 @@ def test_streams_are_bounded_and_the_api_answers_while_all_are_taken(
 
 def opens(caller: Caller) -> bool:
     try:
-        with caller.stream(f"{EVENTS}?after=latest"):
+        with caller.stream(f"{EVENTS}?after=latest", patient=False):
             return True
     except AssertionError:
         return False

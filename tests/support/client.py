@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,11 +77,28 @@ class Caller:
         )
 
     @contextmanager
-    def stream(self, path: str, **headers: str) -> Iterator[Iterator[dict[str, Any]]]:
-        """Open a stream of server-sent events; yield its messages as {id, event, data}, beats left out."""
+    def stream(
+        self, path: str, *, patient: bool = True, headers: Mapping[str, str] | None = None
+    ) -> Iterator[Iterator[dict[str, Any]]]:
+        """Open a stream of server-sent events; yield its messages as {id, event, data}, beats left out.
+
+        A process whose streams are all taken refuses; which process takes a connection is the kernel's choice, and a
+        stream that was just left is noticed a moment later. So a `patient` caller tries again, each time anew.
+        """
         held = token(home=self._home, tenants=self._tenants, scope=self._scope, ttl_s=self.ttl_s)
-        wanted = {"Authorization": f"Bearer {held}", "Accept": "text/event-stream", **headers}
-        with self._http.stream("GET", path, headers=wanted) as answer:
+        wanted = {
+            "Authorization": f"Bearer {held}",
+            "Accept": "text/event-stream",
+            "Connection": "close",
+            **(headers or {}),
+        }
+        until = time.monotonic() + (15 if patient else 0)
+        with ExitStack() as opened:
+            answer = opened.enter_context(self._http.stream("GET", path, headers=wanted))
+            while answer.status_code in {429, 503} and time.monotonic() < until:
+                opened.close()
+                time.sleep(0.1)  # the pause of a wait on a condition, as in `wait_for`
+                answer = opened.enter_context(self._http.stream("GET", path, headers=wanted))
             if answer.status_code != 200:
                 answer.read()
             assert answer.status_code == 200, answer.text
