@@ -27,6 +27,7 @@ JOBS = (1_000, 100_000, 1_000_000)
 TENANTS = (10, 1_000, 10_000)
 LEASES = 50
 WARM = 45
+AS_SCHEDULER = {"OPS_DATABASE_ROLE": "control", "DJANGO_SETTINGS_MODULE": "opsplatform.settings"}
 PICTURE = CHECKOUT / "docs" / "decision.svg"
 DISPATCH = """
 UPDATE jobs SET status = 'dispatched', fence = fence + 1, dispatched_at = clock_timestamp() WHERE job_id = ANY (%s)
@@ -65,7 +66,7 @@ class Cost(NamedTuple):
 def rows(*, folder: Path, quick: bool) -> list[Row]:
     """Measure in a process of its own, draw the picture unless `quick`, and return the table's rows."""
     command = [sys.executable, "-m", "benchmarks.decision", "15" if quick else "60"]
-    environment = {**os.environ, "OPS_HOME": str(folder / "decision"), "OPS_DATABASE_ROLE": "control"}
+    environment = {**os.environ, "OPS_HOME": str(folder / "decision"), **AS_SCHEDULER}
     done = subprocess.run(command, cwd=CHECKOUT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     costs = [Cost(*each) for each in json.loads(done.stdout.splitlines()[-1])]
     if not quick:
@@ -87,7 +88,7 @@ def main() -> None:
     home = Path(os.environ["OPS_HOME"])
     started = embedded.start(home=home, variables={})
     try:
-        plain = {name: value for name, value in os.environ.items() if name != "OPS_DATABASE_ROLE"}
+        plain = {name: value for name, value in os.environ.items() if name not in AS_SCHEDULER}
         manage = [sys.executable, "manage.py", "set_up"]
         subprocess.run(manage, cwd=CHECKOUT, env=plain, check=True, stdout=sys.stderr, timeout=120)
         django.setup()

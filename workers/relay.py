@@ -1,4 +1,8 @@
-"""The relay: gives committed events their numbers and delivers them to the stream, at least once and in order."""
+"""The relay: gives committed events their numbers, delivers them to the stream, and has usage added up from them.
+
+Delivered at least once and in order. Usage is counted here, and not by a tick of beat's: what tenants owe must not
+stand still because the broker or a worker does.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ from apps.core.clock import DatabaseClock
 from apps.events import operations, queries
 from apps.events.cloudevents import envelope
 from apps.events.models import Event
+from apps.jobs.operations import metering
 from apps.tenancy.context import across_tenants
 from workers import loop
 
@@ -27,6 +32,7 @@ STREAM_LENGTH = 100_000
 BATCH = 500
 LOOK_EVERY_S = 0.25
 CLOCK_GOOD_FOR_S = 60.0
+METER_EVERY_S = 2.0
 AWAY_PAUSE_S = (0.5, 10.0)
 
 
@@ -40,6 +46,7 @@ class Relay:
         self._clock: DatabaseClock | None = None
         self._pause_s = 0.0
         self._back_at = 0.0
+        self._metered_at = -METER_EVERY_S
 
     def run(self) -> None:
         """Relay until SIGTERM."""
@@ -50,7 +57,14 @@ class Relay:
         """Number what was committed, deliver what is due; return the seconds to rest."""
         numbered = operations.number_committed(limit=BATCH)
         delivered = self.deliver() if time.monotonic() >= self._back_at else 0
+        self.meter()
         return 0.0 if BATCH in (numbered, delivered) else LOOK_EVERY_S
+
+    def meter(self) -> None:
+        """Add up usage, when it is time."""
+        if time.monotonic() - self._metered_at >= METER_EVERY_S:
+            self._metered_at = time.monotonic()
+            metering.meter()
 
     def deliver(self) -> int:
         """Add the next events to the stream and note how far it came; return how many were added.

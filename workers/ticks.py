@@ -5,7 +5,6 @@ from __future__ import annotations
 import structlog
 from django.db import connection
 
-from apps.jobs.operations import metering
 from apps.jobs.operations.processes import FORGET
 from apps.tenancy import idempotency
 
@@ -17,6 +16,5 @@ def heartbeat() -> str:
     with connection.cursor() as cursor:
         cursor.execute(FORGET)
         forgotten = cursor.rowcount
-    metering.meter()
     log.info("tick", forgotten_processes=forgotten, expired_keys=idempotency.purge_expired())
     return "ok"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import connection, transaction
 
 CONSUMER = "usage"
-CHUNK = 10_000
+CHUNK = 2000
 
 BEGIN = """
 INSERT INTO event_consumers (name, position, moved_at) VALUES (%s, 0, clock_timestamp()) ON CONFLICT (name) DO NOTHING
