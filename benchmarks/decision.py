@@ -1,7 +1,7 @@
 """What one decision of the scheduler costs: {1 k, 100 k, 1 M} queued jobs x {10, 1 k, 10 k} tenants.
 
 A decision is the whole look before a dispatch: who waits, whose turn it is, which jobs. It is taken over rows in a
-PostgreSQL of its own, each time for `LEASES` leases, which are then dispatched and ended.
+PostgreSQL of its own, each time for `LEASES` leases, which are then dispatched, ended and queued again.
 """
 
 from __future__ import annotations
@@ -31,10 +31,17 @@ AS_SCHEDULER = {"OPS_DATABASE_ROLE": "control", "DJANGO_SETTINGS_MODULE": "opspl
 PICTURE = CHECKOUT / "docs" / "decision.svg"
 DISPATCH = """
 UPDATE jobs SET status = 'dispatched', fence = fence + 1, dispatched_at = clock_timestamp() WHERE job_id = ANY (%s)
+RETURNING job_id, fence
 """
-END = """
-UPDATE jobs SET status = 'cancelled', outcome = 'cancelled', finished_at = clock_timestamp(), evidence_id = job_id
- WHERE status = 'dispatched'
+# Each ran for 5 ms, as the attempts say, and waits again: the queue is as long for the next look.
+QUEUE_AGAIN = """
+WITH again AS (
+    UPDATE jobs SET status = 'queued', queued_at = clock_timestamp() WHERE status = 'dispatched'
+    RETURNING job_id, fence, tenant_id
+)
+INSERT INTO attempts (job_id, fence, tenant_id, number, ending, dispatched_at, started_at, finished_at, noticed_by, forced,
+       log_lines)
+SELECT job_id, fence, tenant_id, 1, 'handed_back', now(), now(), now() + interval '5 ms', 'worker', false, 0 FROM again
 """
 
 PREPARE = """
@@ -120,10 +127,10 @@ def measure(session: psycopg.Connection[Any], *, looks: int, jobs: int, tenants:
             chosen = selector.choose(pool=pool, free=LEASES, held=Held(holding)).jobs
             times.append((time.perf_counter() - began) * 1000)
             assert len(chosen) >= min(LEASES, tenants), "too little was chosen"
-            dispatched = [((job.job_id, 1), job) for job in chosen]
-            session.execute(DISPATCH.encode(), [[job.job_id for job in chosen]])
+            fences = dict(session.execute(DISPATCH.encode(), [[job.job_id for job in chosen]]).fetchall())
+            dispatched = [((job.job_id, fences[job.job_id]), job) for job in chosen]
             selector.handed_out(dispatched, environment="default")
-            session.execute(END.encode())
+            session.execute(QUEUE_AGAIN.encode())
     counted = sorted(times[WARM:])
     return Cost(jobs, tenants, statistics.median(counted), counted[int(len(counted) * 0.95)])
 
