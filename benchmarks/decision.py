@@ -39,8 +39,8 @@ WITH again AS (
     UPDATE jobs SET status = 'queued', queued_at = clock_timestamp() WHERE status = 'dispatched'
     RETURNING job_id, fence, tenant_id
 )
-INSERT INTO attempts (job_id, fence, tenant_id, number, ending, dispatched_at, started_at, finished_at, noticed_by, forced,
-       log_lines)
+INSERT INTO attempts (job_id, fence, tenant_id, number, ending, dispatched_at, started_at, finished_at, noticed_by,
+       forced, log_lines)
 SELECT job_id, fence, tenant_id, 1, 'handed_back', now(), now(), now() + interval '5 ms', 'worker', false, 0 FROM again
 """
 
