@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import secrets
 from datetime import timedelta
 
 import psutil
@@ -22,7 +23,7 @@ def test_a_worker_an_hour_off_runs_its_jobs_and_every_time_is_the_databases(
 ) -> None:
     wrong = {"LD_PRELOAD": FOUND[0], "FAKETIME": off, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     own = psutil.Process(plane.pid("worker-batch"))
-    name = f"clock{off.strip('+-')}{'ahead' if off.startswith('+') else 'behind'}"
+    name = f"clock{'ahead' if off.startswith('+') else 'behind'}-{secrets.token_hex(4)}"  # not one that played before
     with extra_worker(plane, name=name, variables=wrong):
         worker = wait_for(
             lambda: truth.rows("SELECT process_id FROM processes WHERE name LIKE %s AND state = 'live'", f"{name}@%"),
