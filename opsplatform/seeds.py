@@ -12,8 +12,8 @@ from apps.subscription.models import Plan, Subscription
 from apps.tenancy.models import Tenant
 
 ENVIRONMENTS = {
-    "default": {"queue": "ops.default", "slots": 256, "reserved_slots": 1},
-    "batch": {"queue": "ops.batch", "slots": 64, "reserved_slots": 0},
+    "default": {"queue": "ops.default", "slots": 1024, "reserved_slots": 1},
+    "batch": {"queue": "ops.batch", "slots": 256, "reserved_slots": 0},
 }
 PLANS = {
     "gold": {"job_types": ["*"], "weight": 300, "max_running": 64, "jobs_per_day": None, "backlog_cap": 100_000},

@@ -137,8 +137,9 @@ class BundleRun:
         with self._lock:
             ended, self._ended = self._ended, []
             rest, self._rest = list(self._rest), deque()
+        decided = [self._end(each) for each in ended]
         try:
-            written = end.write([*map(self._end, ended), *map(self._handed_back, rest)])
+            written = end.write([*decided, *map(self._handed_back, rest)])
         except Error as error:
             log.warning("bundle_not_let_go", error=type(error).__name__)
             connection.close()
@@ -147,7 +148,7 @@ class BundleRun:
             return False
         log.info("bundle_let_go", handed_back=len(rest))
         self._came_of["handed_back"] += len(rest)
-        self._tell(ended, written=written)
+        self._tell(ended, decided, written=written)
         return True
 
     def _write_ended(self) -> None:
@@ -184,7 +185,8 @@ class BundleRun:
             try:
                 for each in ended:
                     each.line.flush()
-                written = end.write([self._end(each) for each in ended])
+                decided = [self._end(each) for each in ended]
+                written = end.write(decided)
                 break
             except AWAY as error:
                 if time.monotonic() > give_up_at:
@@ -193,7 +195,7 @@ class BundleRun:
                 connection.close()
                 threading.Event().wait(pause_s)
                 pause_s = min(pause_s * 2, 2.0)
-        self._tell(ended, written=written)
+        self._tell(ended, decided, written=written)
 
     def _end(self, done: Done) -> End:
         failure = done.failure
@@ -214,11 +216,11 @@ class BundleRun:
             retry=self.job_type.retry,
         )
 
-    def _tell(self, ended: Sequence[Done], *, written: Collection[tuple[UUID, int]]) -> None:
+    def _tell(self, ended: Sequence[Done], ends: Sequence[End], *, written: Collection[tuple[UUID, int]]) -> None:
         """Log and count what came of attempts: a line each, but one for all that went well in a bundle of several."""
         quiet = 0
-        for done in ended:
-            claimed, decided = done.claimed, self._end(done)
+        for done, decided in zip(ended, ends, strict=True):
+            claimed = done.claimed
             if (claimed.job_id, claimed.fence) not in written:
                 log.warning("finished_late", job_id=str(claimed.job_id), fence=claimed.fence, ending=decided.ending)
                 self._came_of["late"] += 1

@@ -154,6 +154,7 @@ class Scheduler:
             )
             made = self._dispatch(bundles, facts=facts)
             sent = [each for bundle in made for each in bundle]
+            self._found += len(sent)
             self._admission.note([each.job_id for each in sent])
             for job_id in facts.keys() - {each.job_id for each in sent}:
                 held.take_back(pool.name, facts[job_id])

@@ -1,6 +1,6 @@
 """Bundles: which dispatches travel to a worker in one message. Decisions only: values in, values out.
 
-A message, a claim and an end cost what they cost whether they are about one job or about fifty. Short jobs of one type
+A message, a claim and an end cost what they cost whether they are about one job or many. Short jobs of one type
 therefore travel together, as many as fill `WORK_S`; long ones, and those whose length nobody knows yet, travel alone.
 The work that lies ahead of a new message is then bounded: a child is busy for `WORK_S` with short jobs, so one bundle
 more than there are children keeps them all busy, and nobody who comes later waits longer than that.
@@ -16,7 +16,7 @@ from uuid import UUID
 
 # Measured: with children + 1 bundles under way a newcomer waits until the next child is free; 40 ms keeps it below 100.
 WORK_S = 0.04
-MOST_JOBS = 50
+MOST_JOBS = 200
 
 
 class Candidate(NamedTuple):

@@ -75,13 +75,17 @@ PROMISES: tuple[Promise, ...] = (
         """
         SELECT job_id::text, 'has ' || attempts || ' successful attempts, ' || events || ' completion events, '
                || records || ' records of its success'
-          FROM (SELECT j.job_id, j.plan IS NOT NULL AS is_plan,
-                (SELECT count(*) FROM attempts a WHERE a.job_id = j.job_id AND a.ending = 'succeeded') AS attempts,
-                (SELECT count(*) FROM events e
-                  WHERE e.subject = j.job_id::text AND e.type = 'operations.job.completed') AS events,
-                (SELECT count(*) FROM evidence_records r WHERE r.kind = 'job' AND r.subject_id = j.job_id::text
-                    AND r.predicate = 'outcome' AND r.fence = j.fence) AS records
-           FROM jobs j WHERE j.outcome = 'succeeded' AND j.finished_at > %(since)s) AS counted
+          FROM (SELECT j.job_id, j.plan IS NOT NULL AS is_plan, coalesce(a.n, 0) AS attempts,
+                       coalesce(e.n, 0) AS events, coalesce(r.n, 0) AS records
+                  FROM jobs j
+                  LEFT JOIN (SELECT job_id, count(*) AS n FROM attempts WHERE ending = 'succeeded' GROUP BY 1) a
+                    ON a.job_id = j.job_id
+                  LEFT JOIN (SELECT subject, count(*) AS n FROM events
+                              WHERE type = 'operations.job.completed' GROUP BY 1) e ON e.subject = j.job_id::text
+                  LEFT JOIN (SELECT subject_id, fence, count(*) AS n FROM evidence_records
+                              WHERE kind = 'job' AND predicate = 'outcome' GROUP BY 1, 2) r
+                    ON r.subject_id = j.job_id::text AND r.fence = j.fence
+                 WHERE j.outcome = 'succeeded' AND j.finished_at > %(since)s) AS counted
          -- A plan's parent makes no attempt of its own.
          WHERE (attempts + is_plan::int, events, records) <> (1, 1, 1)
         """,

@@ -60,7 +60,7 @@ class TestReading:
         page = operator.get("/admin/").content.decode()
         assert str(past.failed)[-12:] in page
         assert "worker-default" in page
-        assert "0 of 256 slots held · 1 waiting · workers for 4" in page
+        assert "0 of 1024 slots held · 1 waiting · workers for 4" in page
 
     @pytest.mark.parametrize("model", PAGES, ids=label)
     def test_lists_and_rows_open(self, operator: Client, past: Past, model: type[models.Model]) -> None:

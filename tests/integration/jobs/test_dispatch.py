@@ -171,7 +171,7 @@ class TestWhatTheSchedulerSees:
                 worker(capacity=each)
             found = {pool.name: pool for pool in queries.pools()}
             crews = flight.crews()
-        assert found["default"] == Pool(name="default", capacity=256 if workers else 0, reserved_slots=1)
+        assert found["default"] == Pool(name="default", capacity=1024 if workers else 0, reserved_slots=1)
         assert found["batch"].capacity == 0
         assert crews["default"] == flight.Crew(queue="ops.default", reserved=1, children=sum(workers))
         assert crews["batch"].children == 0

@@ -121,7 +121,7 @@ def test_environments_show_slots_and_no_other_tenant(acme: Module, globex: Modul
     assert [each["name"] for each in seen["items"]] == ["default"]
     (mine,) = seen["items"]
     assert (mine["slots"], mine["reserved_slots"], mine["in_use"], mine["paused"], mine["pauses"]) == (
-        256,
+        1024,
         1,
         0,
         False,
