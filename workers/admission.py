@@ -7,6 +7,7 @@ which one look a second finds out; under an unchanged catalogue a job costs noth
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ import structlog
 
 from apps.core.authzen import Answer, DecisionPointAwayError, Question
 from apps.core.authzen_client import RemotePoint
+from apps.core.rate import Rate, parse_rate
 from apps.jobs.operations import admission, deferral
 from apps.jobs.operations.admission import Standing
 from apps.jobs.operations.ruling import DecisionPoints
@@ -34,6 +36,8 @@ SLACK_S = 60.0
 DEFAULT_SHARE = TenantShare(weight=100, max_running=4)
 MOST_RUNNING = 10_000
 MOST_KEPT = 50_000
+# What is held is asked about again a second later, by a look that may be late: until then it is told as held.
+STILL_TOLD_S = 2.0
 
 
 class CataloguePoint:
@@ -133,7 +137,7 @@ class Admission:
         self._judged: set[UUID] = set()
         self._judge_before = 0.0
         self._judge_running_until = 0.0
-        self._held: dict[tuple[str, str], float] = {}
+        self._held: dict[tuple[str, str], tuple[float, str]] = {}
         self._told: dict[UUID, tuple[Standing, dict[str, Answer]]] = {}
         self._limits: dict[str, Mapping[str, Any]] = {}
         self._away: dict[str, bool | None] = dict.fromkeys(self._remote)
@@ -159,13 +163,13 @@ class Admission:
             standing = standings.get(job.job_id)
             if standing is None:
                 continue
-            refused, answers, held = verdicts[job.job_id]
+            refused, answers, held_by = verdicts[job.job_id]
             if refused is not None:
                 admission.reject(standing, point=refused, answer=answers[refused])
-            if refused is not None or held:
+            if refused is not None or held_by is not None:
                 out.add(job.job_id)
-            if refused is None and held:
-                self._held[job.tenant_id, job.type] = time.monotonic() + ASK_AGAIN_S
+            if refused is None and held_by is not None:
+                self._held[job.tenant_id, job.type] = time.monotonic() + ASK_AGAIN_S, held_by
             elif refused is None and self._remote:
                 self._told[job.job_id] = (standing, answers)
                 self._limits[job.tenant_id] = (
@@ -185,13 +189,18 @@ class Admission:
                 if own:
                     admission.record(own, standing=standing)
         self._told.clear()
-        now = time.monotonic()
-        self._held = {pair: until for pair, until in self._held.items() if until > now}
+        told_from = time.monotonic() - STILL_TOLD_S
+        self._held = {pair: held for pair, held in self._held.items() if held[0] > told_from}
 
     def gate(self, lane: Lane) -> str | None:
         """Pass over for a second what is held until an answer comes, so that other work is seen."""
-        until = self._held.get((lane.tenant_id, lane.type))
-        return "decision_awaited" if until is not None and until > time.monotonic() else None
+        until, held_by = self._held.get((lane.tenant_id, lane.type), (-math.inf, ""))
+        return held_by if until > time.monotonic() else None
+
+    def awaited(self) -> dict[tuple[str, str], str]:
+        """Return the gate by which each (tenant, type) is held for want of an answer: its point is away, or slow."""
+        told_from = time.monotonic() - STILL_TOLD_S
+        return {pair: held_by for pair, (until, held_by) in self._held.items() if until > told_from}
 
     def shares(self, known: Mapping[str, TenantShare]) -> Mapping[str, TenantShare]:
         """Return the tenants' shares, a remote Subscription's limits before those of the plans in this database.
@@ -203,10 +212,11 @@ class Admission:
         shares = dict(known)
         for tenant_id, limits in self._limits.items() if "subscription" in self._remote else ():
             plan = known.get(tenant_id, DEFAULT_SHARE)
-            weight, most = limits.get("weight"), limits.get("max_running")
+            weight, most, rate = limits.get("weight"), limits.get("max_running"), limits.get("rate")
             shares[tenant_id] = TenantShare(
                 weight=plan.weight if weight is None else weight,
                 max_running=plan.max_running if most is None else most,
+                rate=_rate(rate) or plan.rate,
             )
         return shares
 
@@ -230,11 +240,11 @@ class Admission:
             return False
         return job_id in self._judged or (job_id.int >> 80) / 1000 > self._judge_before
 
-    def _verdicts(self, standings: Sequence[Standing]) -> dict[UUID, tuple[str | None, dict[str, Answer], bool]]:
-        """Return for each job which point refuses it, what was answered, and whether an answer is still missing."""
+    def _verdicts(self, standings: Sequence[Standing]) -> dict[UUID, tuple[str | None, dict[str, Answer], str | None]]:
+        """Return for each job which point refuses it, what was answered, and the gate of an answer that is missing."""
         answers: dict[UUID, dict[str, Answer]] = {each.job_id: {} for each in standings}
         refused: dict[UUID, str] = {}
-        held: set[UUID] = set()
+        held: dict[UUID, str] = {}
         for name, point in self._points.items():
             asked = [
                 each
@@ -245,7 +255,7 @@ class Admission:
             for each in asked:
                 answer = found[each.question]
                 if not isinstance(answer, Answer):
-                    held.add(each.job_id)
+                    held.setdefault(each.job_id, "decision_awaited" if answer is None else f"{name}_away")
                     continue
                 answers[each.job_id][name] = answer
                 if not answer.allowed:
@@ -253,7 +263,7 @@ class Admission:
             if name in self._remote and asked:
                 self._say(name, [answer for answer in found.values() if answer is not None])
         return {
-            each.job_id: (refused.get(each.job_id), answers[each.job_id], each.job_id in held) for each in standings
+            each.job_id: (refused.get(each.job_id), answers[each.job_id], held.get(each.job_id)) for each in standings
         }
 
     def _say(self, name: str, found: Sequence[Answer | DecisionPointAwayError]) -> None:
@@ -269,3 +279,11 @@ class Admission:
         else:
             deferral.close_breaker(name=name)
         log.warning("decision_point", point=name, away=away)
+
+
+def _rate(words: Any) -> Rate | None:
+    """Return the rate among a kept decision's limits; None for words that were kept when nobody read them."""
+    try:
+        return parse_rate(words)
+    except ValueError:
+        return None

@@ -7,20 +7,30 @@ from collections.abc import Mapping
 
 from django.db import connection
 
+from apps.core.rate import Rate
 from apps.jobs import flight, queries
 from apps.jobs.environments import pauses_in_force
 from apps.jobs.operations import gates, rates
 from apps.jobs.operations.gates import Load, ShutGate
-from apps.jobs.rate import Rate
-from apps.jobs.scheduling import Held, TypeLimits
-from apps.subscription.queries import shares
+from apps.jobs.scheduling import Held, TenantShare, TypeLimits
 from workers.selector import Selector
 
 SLOTS = "SELECT name, slots, coalesce(paused_until > clock_timestamp(), false) FROM environments"
 
 
-def note(*, away: bool, limits: Mapping[str, TypeLimits], buckets: Mapping[str, Rate], selector: Selector) -> None:
-    """Look at every gate once and write what changed."""
+def note(
+    *,
+    away: bool,
+    awaited: Mapping[tuple[str, str], str],
+    limits: Mapping[str, TypeLimits],
+    rates_of_types: Mapping[str, Rate],
+    shares: Mapping[str, TenantShare],
+    selector: Selector,
+) -> None:
+    """Look at every gate once and write what changed.
+
+    `awaited`: by (tenant, type), the gate of what is held until a decision point answers.
+    """
     holding = queries.holding()
     held, crews = Held(holding), flight.crews()
     with connection.cursor() as cursor:
@@ -39,9 +49,9 @@ def note(*, away: bool, limits: Mapping[str, TypeLimits], buckets: Mapping[str, 
         for each in pauses_in_force()
     }
     shut |= {
-        ShutGate("tenant_limit", tenant_id=each.tenant_id)
-        for each in shares()
-        if held.tenant[each.tenant_id] >= each.max_running
+        ShutGate("tenant_limit", tenant_id=tenant_id)
+        for tenant_id, share in shares.items()
+        if held.tenant[tenant_id] >= share.max_running
     }
     for job_type, limit in limits.items():
         if limit.running is not None and held.type[job_type] >= limit.running:
@@ -53,7 +63,13 @@ def note(*, away: bool, limits: Mapping[str, TypeLimits], buckets: Mapping[str, 
                 for (name, tenant_id), count in held.type_tenant.items()
                 if name == job_type and count >= most
             }
-    shut |= {ShutGate("rate", type=bucket.partition(":")[2]) for bucket, left in _left(buckets).items() if left < 1}
+    shut |= {
+        ShutGate("rate", type=bucket.partition(":")[2])
+        for bucket, left in rates.left(rates_of_types).items()
+        if left < 1
+    }
+    shut |= {ShutGate("tenant_rate", tenant_id=tenant_id) for tenant_id in rates.spent(shares)}
+    shut |= {ShutGate(gate, tenant_id=tenant_id, type=name) for (tenant_id, name), gate in awaited.items()}
     loads = {
         name: Load(
             Counter(each.type for each in holding if each.environment == name),
@@ -63,7 +79,3 @@ def note(*, away: bool, limits: Mapping[str, TypeLimits], buckets: Mapping[str, 
         for name, _, _ in pools
     }
     gates.note(shut, loads=loads)
-
-
-def _left(known: Mapping[str, Rate]) -> dict[str, int]:
-    return {bucket: left for bucket, left in rates.left(known).items() if bucket.startswith("type:")}

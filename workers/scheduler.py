@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import transaction
 from kombu.exceptions import KombuError
 
+from apps.core.rate import parse_rate
 from apps.jobs import bundling, flight, points, queries
 from apps.jobs.bundling import Bundle, Candidate
 from apps.jobs.environments import pauses_in_force
@@ -25,8 +26,7 @@ from apps.jobs.operations.dispatch import Dispatched, dispatch, release_due
 from apps.jobs.operations.news import tell
 from apps.jobs.operations.wake import CHANNEL
 from apps.jobs.pausing import pause_gate
-from apps.jobs.rate import parse_rate
-from apps.jobs.scheduling import Gate, Held, TypeLimits, Waiting
+from apps.jobs.scheduling import Gate, Held, TenantShare, TypeLimits, Waiting, rates_of, type_bucket
 from apps.jobs.types import REGISTRY
 from apps.tenancy import keys
 from apps.tenancy.context import across_tenants
@@ -69,7 +69,7 @@ class Scheduler:
             each.name: TypeLimits(running=each.limits.running, running_per_tenant=each.limits.running_per_tenant)
             for each in REGISTRY
         }
-        self._rates = {f"type:{each.name}": parse_rate(each.limits.rate) for each in REGISTRY if each.limits.rate}
+        self._rates = {type_bucket(each.name): parse_rate(each.limits.rate) for each in REGISTRY if each.limits.rate}
         self._shares = KnownShares()
         self._selector = Selector(limits=self._limits)
         self._epoch = 0
@@ -91,7 +91,14 @@ class Scheduler:
             self.sweep()
         if now - self._noted_at >= LOOK_EVERY_S:
             self._noted_at = now
-            gatekeeper.note(away=self._broker.away, limits=self._limits, buckets=self._rates, selector=self._selector)
+            gatekeeper.note(
+                away=self._broker.away,
+                awaited=self._admission.awaited(),
+                limits=self._limits,
+                rates_of_types=self._rates,
+                shares=self._shares_now(),
+                selector=self._selector,
+            )
         release_due(limit=1000)
         told = tell(limit=TOLD_AT_ONCE)
         self._admission.look()
@@ -129,7 +136,8 @@ class Scheduler:
         """
         again = False
         holding, flying, paces = queries.holding(), flight.flying(), self._paces.known()
-        self._selector.observe(holding=holding, known=self._admission.shares(self._shares.now()), gates=self._gates())
+        shares = self._shares_now()
+        self._selector.observe(holding=holding, known=shares, gates=self._gates())
         held = Held(holding, tokens=rates.left(self._rates))
         crews = flight.crews()
         for pool in queries.pools():
@@ -152,7 +160,14 @@ class Scheduler:
                 newcomers=choice.newcomers,
                 most=self._most,
             )
-            made = self._dispatch(bundles, facts=facts)
+            try:
+                made = self._dispatch(bundles, facts=facts, shares=shares)
+            except rates.OverRateError as error:
+                log.warning("over_rate", bucket=error.bucket, wanted=error.wanted)
+                for job in choice.jobs:
+                    held.take_back(pool.name, job)
+                self._admission.note([])
+                return False
             sent = [each for bundle in made for each in bundle]
             self._found += len(sent)
             self._admission.note([each.job_id for each in sent])
@@ -174,10 +189,17 @@ class Scheduler:
         paused = pauses_in_force()
         return (*((pause_gate(paused),) if paused else ()), self._admission.gate)
 
-    def _dispatch(self, bundles: Sequence[Bundle], *, facts: Mapping[UUID, Waiting]) -> list[list[Dispatched]]:
+    def _shares_now(self) -> Mapping[str, TenantShare]:
+        """Return every tenant's share as it is in force: as its plan says, or a remote Subscription."""
+        return self._admission.shares(self._shares.now())
+
+    def _dispatch(
+        self, bundles: Sequence[Bundle], *, facts: Mapping[UUID, Waiting], shares: Mapping[str, TenantShare]
+    ) -> list[list[Dispatched]]:
         """Dispatch in one transaction with the proof that this process still leads and with the tokens of rates.
 
-        A process that was stopped between looking and dispatching, while another took over, gets nothing.
+        A process that was stopped between looking and dispatching, while another took over, gets nothing. Raises
+        `OverRateError`, and dispatches nothing, where tokens were counted on that are not there.
         """
         if not bundles:
             return []
@@ -185,7 +207,7 @@ class Scheduler:
             leadership.confirm(role="scheduler", epoch=self._epoch)
             made = dispatch([bundle.jobs for bundle in bundles])
             sent = [facts[each.job_id] for bundle in made for each in bundle]
-            rates.take(sent, rates=self._rates)
+            rates.take(sent, rates=self._rates | rates_of({job.tenant_id for job in sent}, shares=shares))
         return made
 
     def _publish(self, bundles: Sequence[Sequence[Dispatched]], *, queue: str, ahead: Collection[UUID]) -> bool:

@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 from apps.core.authzen import Answer, Question
 from apps.core.digests import digest_of
 from apps.core.ids import uuid7
+from apps.core.rate import parse_rate
 
 ACTIONS = ("operations.submit", "operations.dispatch", "operations.continue")
 EVALUATION = "/access/v1/evaluation"
@@ -133,6 +134,11 @@ def _limits(value: Any) -> dict[str, Any]:
         limit = value.get(name)
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit < 2**31):
             raise MalformedError(f"context.limits.{name}", "a whole number or null would be right")
+    if value.get("rate") is not None:
+        try:
+            parse_rate(value["rate"])
+        except ValueError as error:
+            raise MalformedError("context.limits.rate", str(error).removeprefix("rate: ")) from error
     return dict(value)
 
 

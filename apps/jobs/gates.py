@@ -60,10 +60,14 @@ class Known:
     rate: str | None = None
     tokens: int | None = None
     token_in_s: float | None = None
+    tenant_rate: str | None = None
+    tenant_tokens: int | None = None
+    tenant_token_in_s: float | None = None
     needs: Sequence[Mapping[str, str]] = ()
     children_open: int = 0
     scheduler_alive: bool = True
-    other: Mapping[str, str] = field(default_factory=dict)
+    points_away_since: Mapping[str, str] = field(default_factory=dict)
+    decision_awaited_since: str | None = None
 
     def here(self) -> list[Lease]:
         """Return the leases of the job's own environment."""
@@ -126,7 +130,7 @@ def _retrying(known: Known) -> Shut:
 
 def _dependencies(known: Known) -> Shut:
     held_by = [dict(each) for each in known.needs[:MOST_HOLDERS]]
-    return Shut("it depends on jobs that are not over", "their end", held_by)
+    return Shut("it depends on jobs that are not over", "their end", held_by, len(known.needs) - len(held_by))
 
 
 def _children(known: Known) -> Shut:
@@ -216,15 +220,36 @@ def _key(known: Known) -> Shut | None:
 def _rate(known: Known) -> Shut | None:
     if known.tokens is None or known.tokens > 0:
         return None
-    soon = "" if known.token_in_s is None else f"; the next comes in {known.token_in_s:.1f} s"
-    return Shut(f"the rate {known.rate} of its type is used up{soon}", "the clock", [])
+    return _used_up(f"the rate {known.rate} of its type", token_in_s=known.token_in_s)
 
 
-def _other(name: str) -> Callable[[Known], Shut | None]:
+def _tenant_rate(known: Known) -> Shut | None:
+    if known.tenant_tokens is None or known.tenant_tokens > 0:
+        return None
+    return _used_up(f"the rate {known.tenant_rate} of its tenant's plan", token_in_s=known.tenant_token_in_s)
+
+
+def _used_up(what: str, *, token_in_s: float | None) -> Shut:
+    soon = "" if token_in_s is None else f"; the next comes in {token_in_s:.1f} s"
+    return Shut(f"{what} is used up{soon}", "the clock", [])
+
+
+def _away(point: str) -> Callable[[Known], Shut | None]:
     def asks(known: Known) -> Shut | None:
-        return Shut(known.other[name], "its return", []) if name in known.other else None
+        since = known.points_away_since.get(point)
+        if since is None:
+            return None
+        says = f"{point.capitalize()}, whose decision is needed before it may run, is away since {since}"
+        return Shut(says, "its return", [])
 
     return asks
+
+
+def _awaited(known: Known) -> Shut | None:
+    if known.decision_awaited_since is None:
+        return None
+    says = f"a decision point was asked whether it may run, and has not answered since {known.decision_awaited_since}"
+    return Shut(says, "its answer", [])
 
 
 DEFERRED = frozenset({"deferred"})
@@ -242,8 +267,9 @@ GATES: tuple[Gate, ...] = (
     Gate("no_workers", QUEUED, _no_workers),
     Gate("no_scheduler", QUEUED, _no_scheduler),
     Gate("type_not_installed", QUEUED, _not_installed),
-    Gate("governance_away", QUEUED, _other("governance_away")),
-    Gate("subscription_away", QUEUED, _other("subscription_away")),
+    Gate("governance_away", QUEUED, _away("governance")),
+    Gate("subscription_away", QUEUED, _away("subscription")),
+    Gate("decision_awaited", QUEUED, _awaited),
     Gate("environment_full", QUEUED, _environment),
     Gate("reserved", QUEUED, _reserved),
     Gate("tenant_limit", QUEUED, _tenant_limit),
@@ -251,6 +277,7 @@ GATES: tuple[Gate, ...] = (
     Gate("type_limit_tenant", QUEUED, _type_limit_tenant),
     Gate("key_held", QUEUED, _key),
     Gate("rate", QUEUED, _rate),
+    Gate("tenant_rate", QUEUED, _tenant_rate),
 )
 TURN = Shut("nothing holds it: others of higher claim go first", "its turn", [])
 

@@ -58,6 +58,14 @@ SELECT j.job_id::text, CASE
     OR (j.watched AND j.outcome IS NOT NULL AND j.finished_at < clock_timestamp() - interval '10 s')
 """
 
+# Gates that no slot opens: the clock does, or the return of what is away. Believed of a scheduler that still looks.
+EXPLAINED_BY_NO_GATE = """NOT EXISTS (
+    SELECT 1 FROM gate_intervals g JOIN pool_loads l ON l.environment = j.environment_id
+     WHERE g.ended_at IS NULL AND l.seen_at > clock_timestamp() - interval '10 s'
+       AND g.gate IN ('rate', 'tenant_rate', 'governance_away', 'subscription_away', 'decision_awaited', 'broker_down')
+       AND (g.environment IS NULL OR g.environment = j.environment_id)
+       AND (g.tenant_id IS NULL OR g.tenant_id = j.tenant_id) AND (g.type IS NULL OR g.type = j.type))"""
+
 PROMISES: tuple[Promise, ...] = (
     Promise(1, "every accepted job is over or will be: none is stuck", STUCK),
     Promise(
@@ -132,6 +140,9 @@ PROMISES: tuple[Promise, ...] = (
                    AND NOT EXISTS (SELECT 1 FROM jsonb_to_recordset(%(limits)s) AS l(type text, running int)
                                     WHERE l.type = j.type)
                    AND (e.paused_until IS NULL OR e.paused_until < clock_timestamp())
+                   AND """
+        + EXPLAINED_BY_NO_GATE
+        + """
                    AND """
         + not_paused("j")
         + """

@@ -8,7 +8,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from apps.jobs.rate import parse_rate
+from apps.core.rate import parse_rate
 
 Backoff = Literal["exponential", "fixed", "none"]
 
@@ -104,7 +104,7 @@ class Limits:
             if limit is not None and (not _whole(limit) or limit < 1):
                 raise ValueError(f"Limits.{name} must be None or a whole number from 1")
         if self.rate is not None:
-            parse_rate(self.rate)
+            parse_rate(self.rate, field="Limits.rate")
 
 
 def _whole(value: object) -> bool:

@@ -77,7 +77,10 @@ class StartPrediction(models.Model):
     class Meta:
         db_table = "start_predictions"
         base_manager_name = "every"
-        indexes = [models.Index(fields=["tenant", "-predicted_at"], name="start_predictions_newest")]
+        indexes = [
+            models.Index(fields=["tenant", "-predicted_at"], name="start_predictions_newest"),
+            models.Index(fields=["predicted_at"], name="start_predictions_oldest"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.job_id}: {self.starts_at}"

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
+from apps.core.rate import Rate
+
 # A band is worth so many seconds of waiting: a job is passed by one of a higher band only if that was queued within
 # so many seconds, for each band between them, after it. A bulk job's turn is therefore that of a critical job queued
 # an hour after it, and what can pass it is what was queued in that hour: it cannot starve.
@@ -55,10 +57,11 @@ class Lane(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TenantShare:
-    """A tenant's part: `weight` beside other tenants, and the slots it may hold at any instant."""
+    """A tenant's part: `weight` beside other tenants, the slots it may hold at any instant, its rate if it has one."""
 
     weight: int
     max_running: int
+    rate: Rate | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,18 +133,41 @@ class Held:
         per_tenant = limits.running_per_tenant
         if per_tenant is not None and self.type_tenant[job_type, tenant_id] >= per_tenant:
             return "type_limit_tenant"
-        if any(self.tokens.get(bucket, 1) < 1 for bucket in buckets(tenant_id=tenant_id, job_type=job_type)):
+        if self.spent(type_bucket(job_type)):
             return "rate"
-        return None
+        return "tenant_rate" if self.spent(tenant_bucket(tenant_id)) else None
+
+    def spent(self, bucket: str) -> bool:
+        """Say whether a bucket has no token left; one that is not known here has no rate."""
+        return self.tokens.get(bucket, 1) < 1
 
     def key_taken(self, job: Waiting) -> bool:
         """Say whether a job of the same concurrency key holds a slot: one does at a time."""
         return job.concurrency_key is not None and self.key[job.tenant_id, job.concurrency_key] > 0
 
 
+def tenant_bucket(tenant_id: str) -> str:
+    """Return the name of a tenant's token bucket."""
+    return f"tenant:{tenant_id}"
+
+
+def type_bucket(job_type: str) -> str:
+    """Return the name of a job type's token bucket."""
+    return f"type:{job_type}"
+
+
 def buckets(*, tenant_id: str, job_type: str) -> tuple[str, str]:
     """Return the names of the token buckets a job draws from, where they have a rate: its tenant's and its type's."""
-    return f"tenant:{tenant_id}", f"type:{job_type}"
+    return tenant_bucket(tenant_id), type_bucket(job_type)
+
+
+def rates_of(tenants: Iterable[str], *, shares: Mapping[str, TenantShare]) -> dict[str, Rate]:
+    """Return the rates of those of `tenants` that have one, by bucket."""
+    return {
+        tenant_bucket(tenant_id): share.rate
+        for tenant_id in tenants
+        if (share := shares.get(tenant_id)) is not None and share.rate is not None
+    }
 
 
 def turn(job: Waiting) -> tuple[float, UUID]:
@@ -156,6 +182,8 @@ def tenant_may(tenant_id: str, *, pool: Pool, held: Held, share: TenantShare) ->
         return "environment_full"
     if held.tenant[tenant_id] >= share.max_running:
         return "tenant_limit"
+    if held.spent(tenant_bucket(tenant_id)):
+        return "tenant_rate"
     if held.pool_tenant[pool.name, tenant_id] > 0 and free <= pool.reserved_slots:
         return "reserved"
     return None

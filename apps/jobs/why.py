@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
+from apps.core.rate import Rate, left, parse_rate, wait_s
 from apps.jobs.environments import pauses_holding
 from apps.jobs.gates import GATES, Known, Lease, Shut, shut
 from apps.jobs.models import Job
-from apps.jobs.rate import parse_rate
 from apps.jobs.representation import instant
-from apps.jobs.scheduling import AGEING_S
+from apps.jobs.scheduling import AGEING_S, tenant_bucket, type_bucket
 from apps.jobs.types import REGISTRY
 from apps.jobs.waits import GateTime, Span, parts
 from apps.tenancy.context import EVERYONE, current_tenant
@@ -26,7 +26,7 @@ CALIBRATED_BY = 50
 
 SURROUNDINGS = """
 SELECT clock_timestamp(), e.slots, e.reserved_slots, e.paused_until, e.pause_reason, b.opened_at,
-       l.by_type, l.waiting_weight, p.weight, p.max_running,
+       l.by_type, l.waiting_weight, p.weight, p.max_running, p.rate,
        (SELECT coalesce(sum(w.capacity), 0) FROM processes w WHERE w.environment = e.name AND w.role = 'worker'
            AND w.state = 'live' AND w.lease_until > clock_timestamp()),
        EXISTS (SELECT 1 FROM processes s WHERE s.role = 'scheduler' AND s.state = 'live'
@@ -53,8 +53,19 @@ BUCKET = (
 REFUSAL = """
 SELECT point, reason FROM decisions WHERE job_id = %s AND NOT allowed ORDER BY decided_at DESC LIMIT 1
 """
+# A decision point is away for all alike; one that was asked and is slow holds those for whom it was asked.
+POINTS = """
+SELECT name, opened_at FROM breakers WHERE name IN ('governance', 'subscription') AND opened_at IS NOT NULL
+UNION ALL
+SELECT gate, started_at FROM gate_intervals
+ WHERE gate = 'decision_awaited' AND ended_at IS NULL AND tenant_id = %(tenant)s AND type = %(type)s
+"""
+UPSTREAMS = """
+SELECT u.job_id::text, u.type, u.status FROM job_dependencies d JOIN jobs u ON u.job_id = d.upstream_id
+ WHERE d.job_id = %(job)s AND d.settled IS NULL AND u.tenant_id = %(tenant)s ORDER BY d.place
+"""
 CHILDREN = """
-SELECT job_id::text, type FROM jobs WHERE parent_id = %s AND outcome IS NULL ORDER BY job_id LIMIT 1000
+SELECT job_id::text, type, status FROM jobs WHERE parent_id = %s AND outcome IS NULL ORDER BY job_id LIMIT 1000
 """
 # Band by band, since within one the order is the index's; the other bands are shifted by what a band is worth.
 AHEAD = """
@@ -115,6 +126,7 @@ class Around(NamedTuple):
     waiting_weight: float | None
     weight: int | None
     max_running: int | None
+    rate: str | None
     children: int
     scheduler_alive: bool
     anything_alive: bool
@@ -123,7 +135,8 @@ class Around(NamedTuple):
 def explain(job: Job) -> dict[str, Any]:
     """Return why a job does not run (or how it ended), its place, when it may start, and what it waited for so far."""
     around = _around(job)
-    known = _known(job, around=around)
+    buckets = _buckets(job, around=around)
+    known = _known(job, around=around, buckets=buckets)
     found = shut(known)
     answer: dict[str, Any] = {
         "job_id": str(job.job_id),
@@ -136,7 +149,7 @@ def explain(job: Job) -> dict[str, Any]:
         "waits": _waits(job, now=around.now),
     }
     if job.status == "queued":
-        answer |= _forecast(job, around=around, found=found)
+        answer |= _forecast(job, around=around, found=found, buckets=buckets)
     return answer
 
 
@@ -170,12 +183,13 @@ def _paused(job: Job, *, around: Around) -> list[dict[str, Any]]:
     return [{"reason": pause.reason, "until": instant(pause.until)} for pause in held]
 
 
-def _known(job: Job, *, around: Around) -> Known:
+def _known(job: Job, *, around: Around, buckets: Buckets) -> Known:
     limits = REGISTRY.get(job.type).limits if job.type in REGISTRY else None
     own = [Lease(environment=env, type=kind, job_id=i, concurrency_key=key) for env, kind, i, key in _own(job)]
     refused_by, reason = _refusal(job)
-    tokens, token_in_s = _tokens(job, rate=limits.rate if limits else None)
-    children = _rows(CHILDREN, [job.job_id]) if job.status == "waiting_children" else []
+    of_type, of_tenant = buckets
+    needs = _needs(job)
+    points = _points(job)
     return Known(
         status=job.status,
         type=job.type,
@@ -198,11 +212,16 @@ def _known(job: Job, *, around: Around) -> Known:
         type_running=limits.running if limits else None,
         type_running_per_tenant=limits.running_per_tenant if limits else None,
         type_installed=limits is not None,
-        rate=limits.rate if limits else None,
-        tokens=tokens,
-        token_in_s=token_in_s,
-        needs=[{"job_id": child, "type": kind} for child, kind in children],
-        children_open=len(children),
+        rate=of_type and of_type.words,
+        tokens=of_type and int(of_type.held),
+        token_in_s=of_type and of_type.wait_s(),
+        tenant_rate=of_tenant and of_tenant.words,
+        tenant_tokens=of_tenant and int(of_tenant.held),
+        tenant_token_in_s=of_tenant and of_tenant.wait_s(),
+        needs=needs,
+        children_open=len(needs) if job.status == "waiting_children" else 0,
+        points_away_since=points,
+        decision_awaited_since=points.get("decision_awaited"),
         scheduler_alive=around.scheduler_alive,
     )
 
@@ -227,20 +246,55 @@ def _refusal(job: Job) -> tuple[str | None, str | None]:
     return (found[0][0], found[0][1]) if found else (None, None)
 
 
-def _tokens(job: Job, *, rate: str | None) -> tuple[int | None, float | None]:
-    if rate is None:
-        return None, None
-    limit = parse_rate(rate)
-    found = _rows(BUCKET, [f"type:{job.type}"])
-    tokens, age_s = found[0] if found else (float(limit.burst), 0.0)
-    left = min(float(limit.burst), tokens + limit.per_s * max(0.0, age_s))
-    return int(left), None if left >= 1 else (1 - left) / limit.per_s
+def _needs(job: Job) -> list[dict[str, str]]:
+    """Return the jobs of its own tenant whose end the job waits for."""
+    if job.status == "waiting_children":
+        rows = _rows(CHILDREN, [job.job_id])
+    elif job.status == "blocked":
+        rows = _rows(UPSTREAMS, {"job": job.job_id, "tenant": job.tenant_id})
+    else:
+        rows = []
+    return [{"job_id": needed, "type": kind, "status": status} for needed, kind, status in rows]
 
 
-def _forecast(job: Job, *, around: Around, found: list[tuple[str, Shut]]) -> dict[str, Any]:
+def _points(job: Job) -> dict[str, str]:
+    """Return since when a decision point is away, by its name; as `decision_awaited` since when an answer is due."""
+    return {name: str(instant(since)) for name, since in _rows(POINTS, {"tenant": job.tenant_id, "type": job.type})}
+
+
+class Bucket(NamedTuple):
+    """What a token bucket holds now, and under which rate."""
+
+    words: str
+    rate: Rate
+    held: float
+
+    def wait_s(self, *, wanted: float = 1.0) -> float:
+        """Return the seconds until it has so many tokens, if nobody takes one."""
+        return wait_s(self.rate, held=self.held, wanted=wanted)
+
+
+# Of the job's type, of its tenant; None: it has no rate.
+Buckets = tuple[Bucket | None, Bucket | None]
+
+
+def _buckets(job: Job, *, around: Around) -> Buckets:
+    limits = REGISTRY.get(job.type).limits if job.type in REGISTRY else None
+    of_type = _bucket(type_bucket(job.type), words=limits.rate) if limits and limits.rate else None
+    return of_type, _bucket(tenant_bucket(job.tenant_id), words=around.rate) if around.rate else None
+
+
+def _bucket(name: str, *, words: str) -> Bucket:
+    rate = parse_rate(words)
+    found = _rows(BUCKET, [name])
+    return Bucket(words, rate, left(rate, tokens=found[0][0], age_s=found[0][1]) if found else float(rate.burst))
+
+
+def _forecast(job: Job, *, around: Around, found: list[tuple[str, Shut]], buckets: Buckets) -> dict[str, Any]:
     """Return the job's place and when it may start: the tenant's work ahead of it, at its fair share of the workers.
 
-    Without a workers' or a tenant's share, or behind a gate whose opening nobody can date, nothing is foretold.
+    Not before its tokens have come, though: of its tenant's bucket one for each job ahead too. Without a workers' or a
+    tenant's share, or behind a gate whose opening nobody can date, nothing is foretold.
     """
     ahead = _ahead(job)
     weight = float(around.weight or 0)
@@ -263,9 +317,11 @@ def _forecast(job: Job, *, around: Around, found: list[tuple[str, Shut]]) -> dic
         return answer
     (mean,) = _rows(MEAN, [job.tenant_id])[0]
     share = min(float(around.max_running or 0), float(around.children) * weight / everybody)
-    busy = any(name not in ("turn", "rate") for name, _ in found)
-    wait_s = (ahead + int(busy)) * float(mean if mean is not None else 1.0) / max(share, 0.01)
-    starts_at = around.now + timedelta(seconds=min(wait_s, 30 * 86_400.0))
+    busy = any(name not in ("turn", "rate", "tenant_rate") for name, _ in found)
+    work_s = (ahead + int(busy)) * float(mean if mean is not None else 1.0) / max(share, 0.01)
+    of_type, of_tenant = buckets
+    paced_s = max(of_type.wait_s() if of_type else 0.0, of_tenant.wait_s(wanted=ahead + 1) if of_tenant else 0.0)
+    starts_at = around.now + timedelta(seconds=min(max(work_s, paced_s), 30 * 86_400.0))
     if around.paused_until is not None:
         starts_at = max(starts_at, around.paused_until)
     if current_tenant() is not EVERYONE:

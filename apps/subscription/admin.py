@@ -10,6 +10,7 @@ from django.http import HttpRequest
 
 from apps.core.admin.fields import RowForm, WordsField, patterns
 from apps.core.admin.pages import ConfigurationAdmin, column
+from apps.core.rate import parse_rate
 from apps.subscription import operations
 from apps.subscription.models import Plan, Subscription
 
@@ -21,7 +22,7 @@ class PlanForm(RowForm[Plan]):
 
     class Meta:
         model = Plan
-        fields = ("plan_id", "job_types", "weight", "max_running", "jobs_per_day", "backlog_cap")
+        fields = ("plan_id", "job_types", "weight", "max_running", "jobs_per_day", "backlog_cap", "rate")
 
     def clean_weight(self) -> int:
         """Refuse a weight of nothing: a share of nothing would never be served."""
@@ -39,15 +40,34 @@ class PlanForm(RowForm[Plan]):
             )
         return slots
 
+    def clean_rate(self) -> str | None:
+        """Refuse what is no rate."""
+        rate: str | None = self.cleaned_data["rate"] or None
+        try:
+            if rate is not None:
+                parse_rate(rate)
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+        return rate
+
 
 @admin.register(Plan)
 class PlanAdmin(ConfigurationAdmin[Plan]):
     """Plans: what may run, and how much of it."""
 
     form = PlanForm
-    list_display = ("plan_id", "shown_types", "weight", "max_running", "shown_per_day", "backlog_cap", "changed_at")
+    list_display = (
+        "plan_id",
+        "shown_types",
+        "weight",
+        "max_running",
+        "shown_per_day",
+        "backlog_cap",
+        "shown_rate",
+        "changed_at",
+    )
     search_fields = ("plan_id",)
-    fields = ("plan_id", "job_types", "weight", "max_running", "jobs_per_day", "backlog_cap", "changed_at")
+    fields = ("plan_id", "job_types", "weight", "max_running", "jobs_per_day", "backlog_cap", "rate", "changed_at")
     fixed = ("plan_id",)
     told = ("changed_at",)
 
@@ -61,9 +81,14 @@ class PlanAdmin(ConfigurationAdmin[Plan]):
         """Return the daily limit."""
         return "no limit" if row.jobs_per_day is None else str(row.jobs_per_day)
 
+    @column("Rate", ordering="rate")
+    def shown_rate(self, row: Plan) -> str:
+        """Return how many jobs are handed out in a time."""
+        return row.rate or "no limit"
+
     def save_model(self, request: HttpRequest, obj: Plan, form: Any, change: bool) -> None:
         """Lay the plan down."""
-        names = ("job_types", "weight", "max_running", "jobs_per_day", "backlog_cap")
+        names = ("job_types", "weight", "max_running", "jobs_per_day", "backlog_cap", "rate")
         operations.put_plan(plan_id=obj.plan_id, **{name: form.cleaned_data[name] for name in names})
 
     def delete_model(self, request: HttpRequest, obj: Plan) -> None:

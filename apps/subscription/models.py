@@ -6,6 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
+from apps.core.rate import LONGEST
 from apps.tenancy.context import TenantManager
 from apps.tenancy.models import Tenant
 
@@ -19,6 +20,9 @@ class Plan(models.Model):
     max_running = models.PositiveIntegerField(default=4, help_text="slots held at any instant; more wait")
     jobs_per_day = models.PositiveIntegerField(null=True, blank=True, help_text="more are refused; empty = no limit")
     backlog_cap = models.PositiveIntegerField(default=100_000, help_text="jobs waiting at once; more are refused")
+    rate = models.CharField(
+        max_length=LONGEST, null=True, blank=True, help_text="jobs handed out in a time; more wait; empty = no limit"
+    )
     changed_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from apps.core.database import ClockTimestamp
+from apps.core.rate import parse_rate
 from apps.subscription.models import Plan, Subscription, SubscriptionState
 
 
@@ -17,8 +18,14 @@ def put_plan(
     max_running: int,
     jobs_per_day: int | None,
     backlog_cap: int,
+    rate: str | None = None,
 ) -> Plan:
-    """Lay down what a plan entitles to, or replace it whole; return it. It holds from the next decision on."""
+    """Lay down what a plan entitles to, or replace it whole; return it. It holds from the next decision on.
+
+    Raises `ValueError` for a `rate` that is none.
+    """
+    if rate is not None:
+        parse_rate(rate)
     plan, _ = Plan.objects.update_or_create(
         plan_id=plan_id,
         defaults={
@@ -27,6 +34,7 @@ def put_plan(
             "max_running": max_running,
             "jobs_per_day": jobs_per_day,
             "backlog_cap": backlog_cap,
+            "rate": rate,
             "changed_at": ClockTimestamp(),
         },
     )

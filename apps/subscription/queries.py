@@ -12,15 +12,17 @@ from apps.subscription.models import UsageDaily
 
 
 class Share(NamedTuple):
-    """A tenant's weight beside others and the slots it may hold at any instant."""
+    """A tenant's weight beside others, the slots it may hold at any instant, and its rate in words, if it has one."""
 
     tenant_id: str
     weight: int
     max_running: int
+    rate: str | None = None
 
 
 SHARES = """
-SELECT s.tenant_id, p.weight, p.max_running FROM subscriptions s JOIN plans p USING (plan_id) WHERE s.state = 'active'
+SELECT s.tenant_id, p.weight, p.max_running, p.rate
+  FROM subscriptions s JOIN plans p USING (plan_id) WHERE s.state = 'active'
 """
 
 

@@ -11,7 +11,7 @@ from tests.integration.conftest import Change, Look
 
 GOOD = """
 plans:
-  - {plan_id: silver, job_types: ["ops.*"], max_running: 3, jobs_per_day: 50}
+  - {plan_id: silver, job_types: ["ops.*"], max_running: 3, jobs_per_day: 50, rate: 100/m burst 20}
 subscriptions:
   - {tenant_id: globex, plan_id: silver, valid_until: 2099-01-01T00:00:00Z}
 policies:
@@ -47,7 +47,7 @@ def load(tmp_path: Path, text: str) -> None:
 
 def everything(look: Look) -> list[object]:
     return [
-        look("SELECT plan_id, job_types, weight, max_running, jobs_per_day, backlog_cap FROM plans ORDER BY 1"),
+        look("SELECT plan_id, job_types, weight, max_running, jobs_per_day, backlog_cap, rate FROM plans ORDER BY 1"),
         look("SELECT tenant_id, plan_id, state, valid_until FROM subscriptions ORDER BY 1"),
         look("SELECT * FROM contracts ORDER BY name, version"),
         look("SELECT policy_id, job_types, tenants, reason_code, active FROM policies ORDER BY 1"),
@@ -63,6 +63,7 @@ def test_a_catalogue_is_loaded_and_loading_it_again_changes_nothing(
     assert (contract["version"], contract["state"], contract["tenants"]) == (3, "active", ["globex"])
     (silver,) = look("SELECT * FROM plans WHERE plan_id = 'silver'")
     assert (silver["max_running"], silver["jobs_per_day"], silver["weight"]) == (3, 50, 100)
+    assert silver["rate"] == "100/m burst 20"
     (subscription,) = look("SELECT * FROM subscriptions WHERE tenant_id = 'globex'")
     assert (subscription["plan_id"], subscription["valid_until"].year) == ("silver", 2099)
     before = everything(look)
@@ -79,6 +80,8 @@ def test_a_catalogue_is_loaded_and_loading_it_again_changes_nothing(
         ("logicalType: date", "logicalType: day", "contracts.0.document.schema.0.properties.0.logicalType"),
         ("max_running: 3", "max_running: 0", "plans.0.max_running"),
         ("max_running: 3", "slots: 3", "plans.0"),
+        ("rate: 100/m burst 20", "rate: 100 a minute", "plans.0: rate: '5/s'"),
+        ("rate: 100/m burst 20", "rate: 100", "plans.0.rate"),
         ("plan_id: silver, valid", "plan_id: bronze, valid", "subscriptions.0"),
         ("tenant_id: globex", "tenant_id: nobody", "subscriptions.0"),
         ("2099-01-01T00:00:00Z", "tomorrow", "subscriptions.0: valid_until"),

@@ -11,12 +11,13 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from django.db import transaction
 
 from apps.jobs import queries
+from apps.jobs.operations import rates
 from apps.jobs.operations.dispatch import dispatch
-from apps.jobs.scheduling import Gate, Held, Pool, TenantShare, TypeLimits, Waiting
-from apps.subscription.queries import shares
-from workers.selector import Selector
+from apps.jobs.scheduling import Gate, Held, Pool, TypeLimits, Waiting, rates_of
+from workers.selector import Selector, tenants_shares
 
 COLUMNS = """
 INSERT INTO jobs (job_id, tenant_id, type, status, priority, environment_id, region, params, params_digest, trigger,
@@ -102,15 +103,18 @@ class Driver:
     def look(self, *, free: int | None = None) -> list[Waiting]:
         """Look once, dispatch what was chosen, and return it."""
         holding = queries.holding()
-        by_tenant = {s.tenant_id: TenantShare(weight=s.weight, max_running=s.max_running) for s in shares()}
+        by_tenant = tenants_shares()
         self.selector.observe(holding=holding, known=by_tenant, gates=self.gates)
         held = Held(holding)
         pool = Pool(name=self.name, capacity=self.slots, reserved_slots=self.reserved)
         room = self.slots - held.pool[self.name]
         made = self.selector.choose(pool=pool, free=room if free is None else min(free, room), held=held)
         self.again, self.newcomers = made.again, made.newcomers
-        sent = [each for bundle in dispatch([[job.job_id] for job in made.jobs]) for each in bundle]
         facts = {job.job_id: job for job in made.jobs}
+        with transaction.atomic():
+            sent = [each for bundle in dispatch([[job.job_id] for job in made.jobs]) for each in bundle]
+            jobs = [facts[each.job_id] for each in sent]
+            rates.take(jobs, rates=rates_of({job.tenant_id for job in jobs}, shares=by_tenant))
         self.selector.handed_out([((e.job_id, e.fence), facts[e.job_id]) for e in sent], environment=self.name)
         return [facts[each.job_id] for each in sent]
 

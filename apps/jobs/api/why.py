@@ -15,10 +15,11 @@ from apps.jobs.why import explain
 
 
 class HolderFields(serializers.Serializer[Any]):
-    """A job of the same tenant that holds what is waited for."""
+    """A job of the same tenant that holds what is waited for; `status` of one whose end is."""
 
     job_id = serializers.UUIDField()
     type = serializers.CharField()
+    status = serializers.CharField(required=False, help_text="of those that the job depends on, and of its steps")
 
 
 class GateFields(serializers.Serializer[Any]):

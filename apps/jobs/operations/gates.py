@@ -9,14 +9,16 @@ import orjson
 from django.db import connection
 
 KEPT_DAYS = 7
+PREDICTIONS_KEPT_DAYS = 30
 
+# Of ten thousand tenants at their rates each has a gate: compared by `=`, which PostgreSQL can hash, not pair by pair.
 CLOSE = """
 UPDATE gate_intervals g SET ended_at = clock_timestamp()
  WHERE ended_at IS NULL AND NOT EXISTS (
        SELECT 1 FROM unnest(%(gates)s::text[], %(environments)s::text[], %(tenants)s::text[], %(types)s::text[])
               AS s(gate, environment, tenant_id, type)
-        WHERE s.gate = g.gate AND s.environment IS NOT DISTINCT FROM g.environment
-          AND s.tenant_id IS NOT DISTINCT FROM g.tenant_id AND s.type IS NOT DISTINCT FROM g.type)
+        WHERE s.gate = g.gate AND coalesce(s.environment, '') = coalesce(g.environment, '')
+          AND coalesce(s.tenant_id, '') = coalesce(g.tenant_id, '') AND coalesce(s.type, '') = coalesce(g.type, ''))
 """
 OPEN = """
 INSERT INTO gate_intervals (gate, environment, tenant_id, type, started_at)
@@ -24,10 +26,11 @@ SELECT s.gate, s.environment, s.tenant_id, s.type, clock_timestamp()
   FROM unnest(%(gates)s::text[], %(environments)s::text[], %(tenants)s::text[], %(types)s::text[])
        AS s(gate, environment, tenant_id, type)
  WHERE NOT EXISTS (SELECT 1 FROM gate_intervals g WHERE g.ended_at IS NULL AND s.gate = g.gate
-          AND s.environment IS NOT DISTINCT FROM g.environment
-          AND s.tenant_id IS NOT DISTINCT FROM g.tenant_id AND s.type IS NOT DISTINCT FROM g.type)
+          AND coalesce(s.environment, '') = coalesce(g.environment, '')
+          AND coalesce(s.tenant_id, '') = coalesce(g.tenant_id, '') AND coalesce(s.type, '') = coalesce(g.type, ''))
 """
 PURGE = "DELETE FROM gate_intervals WHERE ended_at < clock_timestamp() - make_interval(days => %s)"
+FORGET = "DELETE FROM start_predictions WHERE predicted_at < clock_timestamp() - make_interval(days => %s)"
 LOAD = """
 INSERT INTO pool_loads (environment, by_type, children, waiting_weight, seen_at)
 VALUES (%s, %s, %s, %s, clock_timestamp())
@@ -54,7 +57,10 @@ class Load(NamedTuple):
 
 
 def note(shut: Set[ShutGate], *, loads: Mapping[str, Load]) -> None:
-    """Begin an interval for each gate newly shut, end it for each that opened; write each environment's load."""
+    """Begin an interval for each gate newly shut, end it for each that opened; write each environment's load.
+
+    Intervals older than `KEPT_DAYS` and forecasts older than `PREDICTIONS_KEPT_DAYS` are purged.
+    """
     rows = sorted(shut, key=str)
     values: dict[str, Any] = {
         "gates": [each.gate for each in rows],
@@ -67,6 +73,7 @@ def note(shut: Set[ShutGate], *, loads: Mapping[str, Load]) -> None:
         if rows:
             cursor.execute(OPEN, values)
         cursor.execute(PURGE, [KEPT_DAYS])
+        cursor.execute(FORGET, [PREDICTIONS_KEPT_DAYS])
         for environment, load in loads.items():
             cursor.execute(
                 LOAD, [environment, orjson.dumps(dict(load.by_type)).decode(), load.children, load.waiting_weight]

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from apps.core.database import preparing
-from apps.jobs.rate import Rate
-from apps.jobs.scheduling import Waiting, buckets
+from apps.core.rate import Rate
+from apps.core.rate import left as rate_left
+from apps.jobs.scheduling import TenantShare, Waiting, buckets
 
 LEFT = """
 SELECT r.bucket, floor(coalesce(least(r.burst, b.tokens + r.per_s * greatest(0, extract(epoch FROM
@@ -29,8 +30,20 @@ ON CONFLICT (bucket) DO UPDATE
 """
 
 
+# A bucket gains a token an hour at the slowest: what was spent before that is not spent any more, whatever its rate.
+SPENT = """
+SELECT substr(bucket, 8), tokens, extract(epoch FROM clock_timestamp() - refilled_at)::float8 FROM rate_buckets
+ WHERE starts_with(bucket, 'tenant:') AND tokens < 1 AND refilled_at > clock_timestamp() - interval '1 hour'
+"""
+
+
 class OverRateError(Exception):
-    """More was to be dispatched than the rate allows: the transaction must not commit."""
+    """More was to be dispatched than the rate of `bucket` allows: the transaction must not commit."""
+
+    def __init__(self, bucket: str, *, wanted: int) -> None:
+        super().__init__(f"{bucket}: {wanted} wanted")
+        self.bucket = bucket
+        self.wanted = wanted
 
 
 def left(rates: Mapping[str, Rate]) -> dict[str, int]:
@@ -47,6 +60,19 @@ def left(rates: Mapping[str, Rate]) -> dict[str, int]:
         return dict(cursor.fetchall())
 
 
+def spent(shares: Mapping[str, TenantShare]) -> list[str]:
+    """Return the tenants whose bucket has no token now; reads those alone that lately had none."""
+    with preparing() as cursor:
+        cursor.execute(SPENT)
+        rows = cursor.fetchall()
+    known = {tenant_id: shares[tenant_id].rate for tenant_id, _, _ in rows if tenant_id in shares}
+    return [
+        tenant_id
+        for tenant_id, tokens, age_s in rows
+        if (rate := known.get(tenant_id)) is not None and rate_left(rate, tokens=tokens, age_s=age_s) < 1
+    ]
+
+
 def take(dispatched: Iterable[Waiting], *, rates: Mapping[str, Rate]) -> None:
     """Take a token for each job from each bucket it draws from; raise `OverRateError` where there are not enough."""
     wanted = Counter(
@@ -61,4 +87,4 @@ def take(dispatched: Iterable[Waiting], *, rates: Mapping[str, Rate]) -> None:
         with preparing() as cursor:
             cursor.execute(TAKE, values)
             if not cursor.rowcount or count > rate.burst:
-                raise OverRateError(f"{bucket}: {count} wanted")
+                raise OverRateError(bucket, wanted=count)

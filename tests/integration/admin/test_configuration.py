@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Callable
 from typing import Any
@@ -174,7 +175,14 @@ class TestTheRest:
         assert "a tenant without a share is never served" in errors(
             operator.post("/admin/subscription/plan/add/", plan)
         )
-        assert operator.post("/admin/subscription/plan/add/", {**plan, "weight": 1}).status_code == 302
+        fast = operator.post("/admin/subscription/plan/add/", {**plan, "weight": 1, "rate": "fast"})
+        assert "rate: '5/s', '100/m', '1000/h' or '100/m burst 20' would be right" in html.unescape(errors(fast))
+        assert list(fast.context["adminform"].form.errors) == ["rate"]
+        assert operator.post("/admin/subscription/plan/add/", {**plan, "weight": 1, "rate": "5/s"}).status_code == 302
+        assert only(look("SELECT rate FROM plans WHERE plan_id = 'tiny'"))["rate"] == "5/s"
+        change = "/admin/subscription/plan/tiny/change/"
+        assert operator.post(change, {**plan, "weight": 1, "rate": ""}).status_code == 302
+        assert only(look("SELECT rate FROM plans WHERE plan_id = 'tiny'"))["rate"] is None
         given = {"plan": "tiny", "state": "active", "valid_until_0": "", "valid_until_1": ""}
         assert operator.post("/admin/subscription/subscription/globex/change/", given).status_code == 302
         assert only(look("SELECT plan_id FROM subscriptions WHERE tenant_id = 'globex'"))["plan_id"] == "tiny"

@@ -121,6 +121,7 @@ def test_a_no_is_not_stretched_and_an_unknown_question_is_not_guessed(stranger: 
         {"raw": '{"decision": 1}'},
         {"raw": '{"decision": true, "decision": false}'},
         {"raw": '{"decision": true, "context": {"limits": {"backlog_cap": -1}}}'},
+        {"raw": '{"decision": true, "context": {"limits": {"rate": "fast"}}}'},
         {"raw": '{"decision": true, "context": {"max_age_s": "9"}}'},
         {"raw": '{"decision": true, "pad": "' + "x" * (1 << 20) + '"}'},
         {"location": "http://127.0.0.1:1/"},

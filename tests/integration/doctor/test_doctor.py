@@ -11,6 +11,8 @@ from django.core.management import call_command
 
 from apps.jobs.invariants import PROMISES, Finding, examine, silent_processes
 from apps.jobs.lifecycle import Ending
+from apps.jobs.operations import gates
+from apps.jobs.operations.gates import Load, ShutGate
 from tests.integration.conftest import Change, Control
 from tests.support.work import admitted, claimed, dispatched, finish, worker
 
@@ -111,6 +113,47 @@ def test_5_an_idle_environment_is_named_and_one_without_workers_is_not(control: 
     assert found(control, 5) == []
     with control():
         worker(capacity=4)
+    assert [finding.who for finding in found(control, 5)] == ["default"]
+
+
+@pytest.mark.parametrize(
+    ("gate", "explains"),
+    [
+        (ShutGate("rate", type="ops.noop"), True),
+        (ShutGate("tenant_rate", tenant_id="acme"), True),
+        (ShutGate("governance_away", tenant_id="acme", type="ops.noop"), True),
+        (ShutGate("subscription_away", tenant_id="acme", type="ops.noop"), True),
+        (ShutGate("decision_awaited", tenant_id="acme", type="ops.noop"), True),
+        (ShutGate("broker_down"), True),
+        (ShutGate("tenant_rate", tenant_id="globex"), False),
+        (ShutGate("rate", type="ops.sleep"), False),
+        (ShutGate("decision_awaited", tenant_id="acme", type="ops.sleep"), False),
+        (ShutGate("no_workers", environment="batch"), False),
+    ],
+    ids=str,
+)
+def test_5_what_a_gate_that_is_shut_explains_is_no_idling_and_the_rest_is(
+    control: Control, change: Change, gate: ShutGate, explains: bool
+) -> None:
+    admitted()
+    change("UPDATE jobs SET queued_at = now() - interval '1 minute'")
+    load = {"default": Load({}, 4, 300.0)}
+    with control():
+        worker(capacity=4)
+        gates.note({gate}, loads=load)
+    assert [finding.who for finding in found(control, 5)] == ([] if explains else ["default"])
+    with control():
+        gates.note(set(), loads=load)
+    assert [finding.who for finding in found(control, 5)] == ["default"], "the gate has opened: it idles"
+
+
+def test_5_a_gate_noted_by_a_scheduler_that_looks_no_more_explains_nothing(control: Control, change: Change) -> None:
+    admitted()
+    change("UPDATE jobs SET queued_at = now() - interval '1 minute'")
+    with control():
+        worker(capacity=4)
+        gates.note({ShutGate("tenant_rate", tenant_id="acme")}, loads={"default": Load({}, 4, 300.0)})
+    change("UPDATE pool_loads SET seen_at = now() - interval '1 minute'")
     assert [finding.who for finding in found(control, 5)] == ["default"]
 
 

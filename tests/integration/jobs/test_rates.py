@@ -9,10 +9,9 @@ import pytest
 from celery import Celery
 from django.db import transaction
 
+from apps.core.rate import Rate
 from apps.jobs.bundling import Bundle
 from apps.jobs.operations import leadership, rates
-from apps.jobs.rate import Rate, parse_rate
-from apps.jobs.retry import Limits
 from apps.jobs.scheduling import Waiting
 from tests.integration.conftest import Change, Control, Look
 from tests.support.work import admitted
@@ -24,26 +23,6 @@ FIVE = {"type:ops.noop": Rate(per_s=1 / 60, burst=5)}
 
 def jobs(count: int) -> list[Waiting]:
     return [Waiting(UUID(int=n), "acme", "ops.noop", None) for n in range(count)]
-
-
-@pytest.mark.parametrize(
-    ("words", "rate"),
-    [
-        ("5/s", Rate(5, 5)),
-        ("120/m", Rate(2, 2)),
-        ("36/h", Rate(0.01, 1)),
-        ("100/m burst 20", Rate(100 / 60, 20)),
-    ],
-)
-def test_a_rate_is_read_as_it_is_written(words: str, rate: Rate) -> None:
-    assert parse_rate(words) == rate
-    assert Limits(rate=words).rate == words
-
-
-@pytest.mark.parametrize("words", ["", "5", "0/s", "5/d", "-1/s", "5/s burst 0", "1.5/s", "5/s ", 5])
-def test_what_is_no_rate_is_refused(words: object) -> None:
-    with pytest.raises(ValueError, match="100/m burst 20"):
-        parse_rate(words)
 
 
 def test_a_full_bucket_gives_its_burst_and_then_nothing(control: Control) -> None:
@@ -99,11 +78,10 @@ def test_a_scheduler_out_of_office_dispatches_nothing(control: Control, look: Lo
         stale._epoch = leadership.take_office(role="scheduler")
         fresh._epoch = leadership.take_office(role="scheduler")
         with pytest.raises(leadership.OutOfOfficeError):
-            stale._dispatch([bundle], facts=facts_of(job_id))
+            stale._dispatch([bundle], facts=facts_of(job_id), shares={})
         assert look("SELECT status, fence FROM jobs") == [{"status": "queued", "fence": 0}]
-        assert [[each.job_id for each in made] for made in fresh._dispatch([bundle], facts=facts_of(job_id))] == [
-            [job_id]
-        ]
+        made = fresh._dispatch([bundle], facts=facts_of(job_id), shares={})
+        assert [[each.job_id for each in sent] for sent in made] == [[job_id]]
 
 
 def test_a_new_leader_waits_for_a_dispatch_that_is_under_way(control: Control, superuser: psycopg.Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,16 +13,20 @@ import pytest
 from django.db import connection
 
 from apps.core.ids import uuid7
+from apps.core.rate import Rate
 from apps.jobs.operations import gates
 from apps.jobs.operations.deferral import open_breaker
+from apps.jobs.operations.dependencies import DependsOn
 from apps.jobs.operations.gates import Load, ShutGate
 from apps.jobs.operations.processes import REGISTER, registration
+from apps.jobs.representation import instant
 from apps.jobs.retry import Limits
 from apps.jobs.types import REGISTRY, job_type
 from tests.integration.conftest import Change, Control, Look
 from tests.support.api import Module, refused, said
 from tests.support.queue import Driver, end, queue
 from tests.support.work import admitted, submitted
+from workers.selector import tenants_shares
 
 
 class Scene:
@@ -251,6 +256,59 @@ def its_rate_is_used_up(scene: Scene) -> UUID:
     return scene.one(type="why.rated")
 
 
+@situation("tenant_rate")
+def its_tenants_rate_is_used_up(scene: Scene) -> UUID:
+    scene.alive()
+    scene.change("UPDATE plans SET rate = '60/h burst 3' WHERE plan_id = 'gold'")
+    scene.change("INSERT INTO rate_buckets (bucket, tokens, refilled_at) VALUES ('tenant:acme', 0.25, now())")
+    return scene.one()
+
+
+@situation("rate", "tenant_rate")
+def its_types_and_its_tenants_rate_are_used_up(scene: Scene) -> UUID:
+    its_rate_is_used_up(scene)
+    its_tenants_rate_is_used_up(scene)
+    return scene.one(type="why.rated")
+
+
+@situation("turn")
+def anothers_rate_is_no_gate(scene: Scene) -> UUID:
+    scene.alive()
+    scene.change("UPDATE plans SET rate = '60/h burst 3'")
+    scene.change("INSERT INTO rate_buckets (bucket, tokens, refilled_at) VALUES ('tenant:globex', 0, now())")
+    return scene.one()
+
+
+@situation("governance_away")
+def governance_is_away(scene: Scene) -> UUID:
+    scene.alive()
+    with scene.control():
+        open_breaker(reason="no answer", name="governance")
+    return scene.one()
+
+
+@situation("subscription_away")
+def subscription_is_away(scene: Scene) -> UUID:
+    scene.alive()
+    with scene.control():
+        open_breaker(reason="no answer", name="subscription")
+    return scene.one()
+
+
+@situation("decision_awaited")
+def a_decision_is_awaited(scene: Scene) -> UUID:
+    scene.alive()
+    scene.noted(ShutGate("decision_awaited", tenant_id="acme", type="ops.noop"))
+    return scene.one()
+
+
+@situation("turn")
+def a_decision_on_another_type_is_no_gate(scene: Scene) -> UUID:
+    scene.alive()
+    scene.noted(ShutGate("decision_awaited", tenant_id="acme", type="ops.sleep"))
+    return scene.one()
+
+
 @situation("turn")
 def a_rate_that_has_refilled_is_no_gate(scene: Scene) -> UUID:
     scene.alive()
@@ -367,6 +425,60 @@ def test_ones_own_holders_are_named_and_others_counted(scene: Scene, acme: Modul
     refused(globex.get(f"/operations/jobs/{mine}/why"), 404, "not_found")
 
 
+def test_a_tenants_rate_is_told_with_when_the_next_token_comes_and_the_forecast_waits_for_it(
+    scene: Scene, acme: Module
+) -> None:
+    its_tenants_rate_is_used_up(scene)
+    answer = why(acme, scene.one())
+    (gate,) = answer["gates"]
+    assert gate["clears"] == "the clock"
+    found = re.fullmatch(
+        r"the rate 60/h burst 3 of its tenant's plan is used up; the next comes in (\d+\.\d) s", gate["says"]
+    )
+    assert found is not None
+    assert 40 < float(found[1]) <= 45
+    in_s = datetime.fromisoformat(answer["expected_start"]) - datetime.fromisoformat(answer["as_of"])
+    assert 100 < in_s.total_seconds() <= 105, "one token for the job before it, one for itself"
+
+
+@pytest.mark.parametrize("name", ["governance", "subscription"])
+def test_a_point_that_is_away_is_told_with_since_when(scene: Scene, acme: Module, look: Look, name: str) -> None:
+    scene.alive()
+    with scene.control():
+        open_breaker(reason="no answer", name=name)
+    (gate,) = why(acme, scene.one())["gates"]
+    (row,) = look("SELECT opened_at FROM breakers WHERE name = %s", name)
+    assert gate["says"].startswith(f"{name.capitalize()}, whose decision is needed")
+    assert gate["says"].endswith(f"is away since {instant(row['opened_at'])}")
+    assert gate["clears"] == "its return"
+
+
+def test_upstreams_that_are_not_over_are_named_with_type_and_status(scene: Scene, acme: Module) -> None:
+    scene.alive()
+    first, second, third = admitted(), admitted("ops.sleep", params={"seconds": 60}), admitted()
+    job_id = admitted(depends_on=DependsOn(jobs=[first, second, third]))
+    scene.run(second)
+    scene.change("UPDATE job_dependencies SET settled = 'succeeded' WHERE upstream_id = %s", first)
+    (gate,) = why(acme, job_id)["gates"]
+    assert gate["gate"] == "dependencies"
+    assert gate["held_by"] == [
+        {"job_id": str(second), "type": "ops.sleep", "status": "dispatched"},
+        {"job_id": str(third), "type": "ops.noop", "status": "queued"},
+    ]
+
+
+def test_forecasts_are_kept_for_thirty_days(scene: Scene, acme: Module, look: Look) -> None:
+    scene.alive()
+    old, young = scene.one(), scene.one()
+    for job_id, days in ((old, 30.1), (young, 29.9)):
+        why(acme, job_id)
+        scene.change(
+            "UPDATE start_predictions SET predicted_at = now() - %s * interval '1 day' WHERE job_id = %s", days, job_id
+        )
+    scene.noted()
+    assert [row["job_id"] for row in look("SELECT job_id FROM start_predictions")] == [young]
+
+
 def test_the_place_counts_what_comes_before_it_by_band_and_waiting(scene: Scene, acme: Module) -> None:
     scene.alive()
     for before in ({"priority": 0}, {"waited_s": 60}, {"priority": 4, "waited_s": 7200}):
@@ -405,6 +517,8 @@ def test_past_waits_name_each_gate_in_its_time_and_add_up(scene: Scene, acme: Mo
         ("environment_full", None, 90, 60),
         ("tenant_limit", "acme", 70, 40),
         ("tenant_limit", "globex", 30, 20),
+        ("tenant_rate", "acme", 25, 15),
+        ("tenant_rate", "globex", 10, 5),
         ("no_workers", None, 65, 62),
     ):
         scene.change(
@@ -424,6 +538,8 @@ def test_past_waits_name_each_gate_in_its_time_and_add_up(scene: Scene, acme: Mo
         ("no_workers", 3),
         ("environment_full", 2),
         ("tenant_limit", 20),
+        ("turn", 15),
+        ("tenant_rate", 10),
     ]
     assert waits["parts"][-1]["gate"] == "turn"
     assert sum(part["seconds"] for part in waits["parts"]) == pytest.approx(waits["total_s"])
@@ -441,9 +557,27 @@ def test_the_scheduler_notes_what_it_sees(scene: Scene, look: Look) -> None:
 
     scene.change("UPDATE environments SET slots = 1 WHERE name = 'default'")
     scene.run(scene.one(type="ops.sleep"))
+    scene.change("UPDATE plans SET rate = '60/h'")
+    scene.change(
+        "INSERT INTO rate_buckets (bucket, tokens, refilled_at) VALUES ('tenant:acme', 0.9, now()),"
+        " ('tenant:globex', 0.9, now() - interval '30 s'), ('tenant:sandbox', 1.1, now()), ('type:ops.noop', 0, now())"
+    )
     with scene.control():
-        gatekeeper.note(away=True, limits={}, buckets={}, selector=Driver(slots=1).selector)
+        gatekeeper.note(
+            away=True,
+            awaited={("globex", "ops.sleep"): "governance_away"},
+            limits={},
+            rates_of_types={"type:ops.noop": Rate(per_s=0.1, burst=1), "type:ops.sleep": Rate(per_s=0.1, burst=1)},
+            shares=tenants_shares(),
+            selector=Driver(slots=1).selector,
+        )
     gates_open = {row["gate"] for row in look("SELECT gate FROM gate_intervals WHERE environment = 'default'")}
     assert gates_open == {"environment_full", "no_workers"}
-    assert {row["gate"] for row in look("SELECT gate FROM gate_intervals WHERE environment IS NULL")} == {"broker_down"}
+    everywhere = look("SELECT gate, tenant_id, type FROM gate_intervals WHERE environment IS NULL")
+    assert {tuple(row.values()) for row in everywhere} == {
+        ("broker_down", None, None),
+        ("tenant_rate", "acme", None),
+        ("rate", None, "ops.noop"),
+        ("governance_away", "globex", "ops.sleep"),
+    }
     assert look("SELECT by_type FROM pool_loads WHERE environment = 'default'")[0]["by_type"] == {"ops.sleep": 1}

@@ -20,9 +20,13 @@ from apps.jobs.scheduling import (
     TenantShare,
     TypeLimits,
     Waiting,
+    buckets,
     choose,
     gate_of,
     in_turn,
+    tenant_bucket,
+    tenant_may,
+    type_bucket,
 )
 
 TENANTS = ("acme", "globex", "initech", "sandbox")
@@ -114,6 +118,33 @@ def test_a_token_is_taken_for_each_job_and_without_one_none_goes() -> None:
     assert [job.type for job in picked(waiting, capacity=9, tokens={"type:kpi": 2})] == ["kpi", "kpi", "noop"]
     assert [job.type for job in picked(waiting, capacity=9, tokens={"type:kpi": 0})] == ["noop"]
     assert picked(waiting, capacity=9, tokens={"tenant:acme": 0}) == []
+
+
+@given(
+    st.dictionaries(st.sampled_from(TENANTS), st.integers(-2, 9)),
+    st.dictionaries(st.sampled_from(TYPES), st.integers(-2, 9)),
+    st.lists(st.tuples(st.sampled_from(TENANTS), st.sampled_from(TYPES)), max_size=40),
+)
+def test_no_rate_is_passed_and_none_leaves_a_token_that_a_job_could_use(
+    of_tenants: dict[str, int], of_types: dict[str, int], facts: list[tuple[str, str]]
+) -> None:
+    waiting = [Waiting(UUID(int=n), *each, None) for n, each in enumerate(facts, 1)]
+    tokens = {tenant_bucket(name): left for name, left in of_tenants.items()}
+    tokens |= {type_bucket(name): left for name, left in of_types.items()}
+    chosen = picked(waiting, capacity=100, tokens=tokens)
+    taken = Counter(
+        bucket for job in chosen for bucket in buckets(tenant_id=job.tenant_id, job_type=job.type) if bucket in tokens
+    )
+    assert all(count <= tokens[bucket] for bucket, count in taken.items())
+    for job in set(waiting) - set(chosen):
+        drawn = [each for each in buckets(tenant_id=job.tenant_id, job_type=job.type) if each in tokens]
+        assert any(taken[bucket] >= tokens[bucket] for bucket in drawn)
+
+
+def test_a_tenant_at_its_rate_is_barred_before_its_lanes_are_read() -> None:
+    pool, nobody = Pool(name="default", capacity=9), Held([], tokens={"tenant:acme": 0})
+    assert tenant_may("acme", pool=pool, held=nobody, share=share()) == "tenant_rate"
+    assert tenant_may("globex", pool=pool, held=nobody, share=share()) is None
 
 
 def test_a_band_is_worth_its_seconds_of_waiting() -> None:

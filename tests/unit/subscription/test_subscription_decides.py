@@ -62,4 +62,10 @@ def test_a_refusal_names_the_tenant_or_the_plan_and_the_type() -> None:
 
 
 def test_a_plans_limits_go_by_the_names_that_operations_keeps_them_under() -> None:
-    assert BASIC.limits() == {"weight": 100, "max_running": 2, "jobs_per_day": 1000, "backlog_cap": 10_000}
+    assert BASIC.limits() == {
+        "weight": 100,
+        "max_running": 2,
+        "jobs_per_day": 1000,
+        "backlog_cap": 10_000,
+        "rate": None,
+    }
