@@ -53,7 +53,7 @@ def test_idle_children_share_what_little_there_is() -> None:
 
 
 def test_a_backlog_fills_all_bundles_that_may_be_under_way() -> None:
-    made = pack(jobs("tiny", 500), paces=PACES, flying=[], children=4)
+    made = pack(jobs("tiny", 10 * MOST_JOBS), paces=PACES, flying=[], children=4)
     assert sizes(made) == [MOST_JOBS] * 5
 
 
