@@ -1,4 +1,4 @@
-"""What a job waited for so far: reads when it waited and which gates were shut then; `waits.py` cuts the one by the other.
+"""What a job waited for so far: when it waited, and which gates were shut then; `waits.py` cuts the one by the other.
 
 In the context the job was found in; gates of other tenants are not read.
 """
