@@ -38,3 +38,10 @@ def preparing() -> PreparingCursor:
 def loaded(value: Any) -> Any:
     """Return what a raw query answered as jsonb: Django's connections hand it over as text."""
     return json.loads(value) if isinstance(value, str) else value
+
+
+def rows(query: str, values: Any) -> list[tuple[Any, ...]]:
+    """Return the rows of a query."""
+    with connection.cursor() as cursor:
+        cursor.execute(query, values)
+        return list(cursor.fetchall())

@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
+from apps.core.database import rows
 from apps.core.rate import Rate, left, parse_rate, wait_s
 from apps.jobs.environments import pauses_holding
-from apps.jobs.gates import GATES, Known, Lease, Shut, shut
+from apps.jobs.gates import Known, Lease, Shut, shut
 from apps.jobs.models import Job
+from apps.jobs.past_waits import waits
 from apps.jobs.representation import instant
 from apps.jobs.scheduling import AGEING_S, tenant_bucket, type_bucket
 from apps.jobs.types import REGISTRY
-from apps.jobs.waits import GateTime, Span, parts
 from apps.tenancy.context import EVERYONE, current_tenant
 
 MOST_COUNTED = 10_000
@@ -81,24 +82,6 @@ SELECT avg(took) FROM (SELECT extract(epoch FROM a.finished_at - a.started_at)::
   FROM attempts a WHERE a.tenant_id = %s AND a.started_at IS NOT NULL
    AND a.finished_at > clock_timestamp() - interval '1 hour' ORDER BY a.finished_at DESC LIMIT 200) lately
 """
-ATTEMPTS = """
-SELECT dispatched_at, finished_at, retry_at FROM attempts WHERE job_id = %s ORDER BY fence
-"""
-SHUT = """
-SELECT gate, started_at, coalesce(ended_at, clock_timestamp()) FROM gate_intervals
- WHERE started_at < %(end)s AND (ended_at IS NULL OR ended_at > %(start)s)
-   AND (environment IS NULL OR environment = %(env)s) AND (tenant_id IS NULL OR tenant_id = %(tenant)s)
-   AND (type IS NULL OR type = %(type)s)
-"""
-KEY_TIMES = """
-SELECT 'key_held', a.dispatched_at, a.finished_at FROM attempts a JOIN jobs j USING (job_id)
- WHERE j.tenant_id = %(tenant)s AND j.concurrency_key = %(key)s AND j.job_id <> %(job)s
-   AND a.dispatched_at < %(end)s AND a.finished_at > %(start)s
-UNION ALL
-SELECT 'key_held', dispatched_at, clock_timestamp() FROM jobs
- WHERE tenant_id = %(tenant)s AND concurrency_key = %(key)s AND job_id <> %(job)s
-   AND status IN ('dispatched', 'running') AND dispatched_at < %(end)s
-"""
 FORETELL = """
 INSERT INTO start_predictions (job_id, tenant_id, environment, predicted_at, starts_at)
 VALUES (%s, %s, %s, clock_timestamp(), %s) ON CONFLICT DO NOTHING
@@ -146,7 +129,7 @@ def explain(job: Job) -> dict[str, Any]:
         "position": None,
         "expected_start": None,
         "calibration": None,
-        "waits": _waits(job, now=around.now),
+        "waits": waits(job, now=around.now),
     }
     if job.status == "queued":
         answer |= _forecast(job, around=around, found=found, buckets=buckets)
@@ -164,14 +147,8 @@ def _gate(name: str, how: Shut) -> dict[str, Any]:
     }
 
 
-def _rows(query: str, values: Any) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(query, values)
-        return list(cursor.fetchall())
-
-
 def _around(job: Job) -> Around:
-    (row,) = _rows(SURROUNDINGS, {"tenant": job.tenant_id, "env": job.environment_id})
+    (row,) = rows(SURROUNDINGS, {"tenant": job.tenant_id, "env": job.environment_id})
     return Around(*row)
 
 
@@ -227,13 +204,13 @@ def _known(job: Job, *, around: Around, buckets: Buckets) -> Known:
 
 
 def _own(job: Job) -> list[tuple[Any, ...]]:
-    return _rows(OWN_LEASES, {"tenant": job.tenant_id})
+    return rows(OWN_LEASES, {"tenant": job.tenant_id})
 
 
 def _others(own: list[Lease]) -> list[Lease]:
     """Return the leases that are not the tenant's own, as the scheduler counted them: without a name."""
     others = []
-    for environment, job_type, count in _rows(OTHER_LOADS, []):
+    for environment, job_type, count in rows(OTHER_LOADS, []):
         ours = sum(lease.environment == environment and lease.type == job_type for lease in own)
         others += [Lease(environment=environment, type=job_type)] * max(0, count - ours)
     return others
@@ -242,24 +219,24 @@ def _others(own: list[Lease]) -> list[Lease]:
 def _refusal(job: Job) -> tuple[str | None, str | None]:
     if job.outcome != "rejected":
         return None, None
-    found = _rows(REFUSAL, [job.job_id])
+    found = rows(REFUSAL, [job.job_id])
     return (found[0][0], found[0][1]) if found else (None, None)
 
 
 def _needs(job: Job) -> list[dict[str, str]]:
     """Return the jobs of its own tenant whose end the job waits for."""
     if job.status == "waiting_children":
-        rows = _rows(CHILDREN, [job.job_id])
+        needed = rows(CHILDREN, [job.job_id])
     elif job.status == "blocked":
-        rows = _rows(UPSTREAMS, {"job": job.job_id, "tenant": job.tenant_id})
+        needed = rows(UPSTREAMS, {"job": job.job_id, "tenant": job.tenant_id})
     else:
-        rows = []
-    return [{"job_id": needed, "type": kind, "status": status} for needed, kind, status in rows]
+        needed = []
+    return [{"job_id": job_id, "type": kind, "status": status} for job_id, kind, status in needed]
 
 
 def _points(job: Job) -> dict[str, str]:
     """Return since when a decision point is away, by its name; as `decision_awaited` since when an answer is due."""
-    return {name: str(instant(since)) for name, since in _rows(POINTS, {"tenant": job.tenant_id, "type": job.type})}
+    return {name: str(instant(since)) for name, since in rows(POINTS, {"tenant": job.tenant_id, "type": job.type})}
 
 
 class Bucket(NamedTuple):
@@ -286,7 +263,7 @@ def _buckets(job: Job, *, around: Around) -> Buckets:
 
 def _bucket(name: str, *, words: str) -> Bucket:
     rate = parse_rate(words)
-    found = _rows(BUCKET, [name])
+    found = rows(BUCKET, [name])
     return Bucket(words, rate, left(rate, tokens=found[0][0], age_s=found[0][1]) if found else float(rate.burst))
 
 
@@ -315,7 +292,7 @@ def _forecast(job: Job, *, around: Around, found: list[tuple[str, Shut]], bucket
     }
     if not weight or undated & {name for name, _ in found}:
         return answer
-    (mean,) = _rows(MEAN, [job.tenant_id])[0]
+    (mean,) = rows(MEAN, [job.tenant_id])[0]
     share = min(float(around.max_running or 0), float(around.children) * weight / everybody)
     busy = any(name not in ("turn", "rate", "tenant_rate") for name, _ in found)
     work_s = (ahead + int(busy)) * float(mean if mean is not None else 1.0) / max(share, 0.01)
@@ -340,58 +317,9 @@ def _ahead(job: Job) -> int:
         "job": job.job_id,
         "most": MOST_COUNTED,
     }
-    return int(_rows(AHEAD, values)[0][0] or 0)
+    return int(rows(AHEAD, values)[0][0] or 0)
 
 
 def _calibration(job: Job) -> dict[str, Any] | None:
-    count, median = _rows(CALIBRATION, {"tenant": job.tenant_id, "most": CALIBRATED_BY})[0]
+    count, median = rows(CALIBRATION, {"tenant": job.tenant_id, "most": CALIBRATED_BY})[0]
     return {"predictions": count, "median_error_s": round(float(median), 3)} if count else None
-
-
-def _waits(job: Job, *, now: datetime) -> dict[str, Any]:
-    """Return the job's whole wait, cut by gates: until its first start, and between attempts."""
-    spans, known = _spans(job, now=now)
-    if not spans:
-        return {"total_s": 0.0, "parts": []}
-    values = {
-        "start": spans[0].start,
-        "end": spans[-1].end,
-        "env": job.environment_id,
-        "tenant": job.tenant_id,
-        "type": job.type,
-        "key": job.concurrency_key,
-        "job": job.job_id,
-    }
-    shut_times = known + [GateTime(*row) for row in _rows(SHUT, values)]
-    if job.concurrency_key is not None:
-        shut_times += [GateTime(*row) for row in _rows(KEY_TIMES, values)]
-    made = parts(spans, shut=shut_times, order=[gate.name for gate in GATES])
-    return {
-        "total_s": round(sum((span.end - span.start).total_seconds() for span in spans), 6),
-        "parts": [
-            {"gate": each.gate, "from": instant(each.start), "until": instant(each.end), "seconds": each.seconds}
-            for each in made
-        ],
-    }
-
-
-def _spans(job: Job, *, now: datetime) -> tuple[list[Span], list[GateTime]]:
-    """Return when the job waited, and the gates of its own that were shut then: its time to run, its pauses."""
-    if job.outcome == "rejected":
-        return [], []
-    spans, own, since = [], [], job.submitted_at
-    if job.run_at is not None and job.run_at > since:
-        own.append(GateTime("run_at", since, job.run_at))
-    for dispatched_at, finished_at, retry_at in _rows(ATTEMPTS, [job.job_id]):
-        if dispatched_at is not None and dispatched_at > since:
-            spans.append(Span(since, dispatched_at))
-        since = finished_at
-        if retry_at is not None and retry_at > since:
-            own.append(GateTime("retry_pause", since, retry_at))
-    end = job.dispatched_at if job.status in ("dispatched", "running") else job.finished_at or now
-    if end is not None and end > since:
-        spans.append(Span(since, end))
-        if job.status in ("blocked", "waiting_children", "deferred"):
-            name = {"blocked": "dependencies", "waiting_children": "children", "deferred": "broker_down"}[job.status]
-            own.append(GateTime(name, since, end))
-    return spans, own

@@ -1,10 +1,17 @@
-"""Callers of the API."""
+"""Callers of the API, and the ground on which situations are built."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import psycopg
 import pytest
 
+from apps.jobs.retry import Limits
+from apps.jobs.types import REGISTRY, job_type
+from tests.integration.conftest import Change, Control
 from tests.support.api import Module
+from tests.support.scene import Scene
 
 
 @pytest.fixture
@@ -23,3 +30,19 @@ def globex(db: None) -> Module:
 def platform(db: None) -> Module:
     """A platform module, whose token names all tenants."""
     return Module("*")
+
+
+@pytest.fixture
+def scene(change: Change, control: Control, superuser: psycopg.Connection) -> Scene:
+    """The ground on which situations are built."""
+    for name, limits in (
+        ("why.limited", Limits(running=2, running_per_tenant=1)),
+        ("why.rated", Limits(rate="60/h")),
+    ):
+        if name not in REGISTRY:
+
+            @job_type(name, limits=limits)
+            def handle(ctx: Any, params: Any) -> None:
+                """Do nothing."""
+
+    return Scene(session=superuser, change=change, control=control)

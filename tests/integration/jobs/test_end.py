@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
-import psycopg
 import pytest
-from django.db import Error, connection
+from django.db import Error
 
-from apps.jobs.lifecycle import Ending, State
+from apps.jobs.lifecycle import Ending
 from apps.jobs.operations.dispatch import release_due
 from apps.jobs.operations.end import decide, write
 from apps.jobs.operations.run import Claimed
 from apps.jobs.retry import Retry
 from tests.integration.conftest import Change, Control, Look
+from tests.support.rows import attempts, job, outcome_of, told
 from tests.support.work import admitted, claimed, ended, finish, held, only, worker
 
 ARTIFACT = {"name": "rain", "uri": "file:///acme/rain.parquet", "digest": "sha256:1", "bytes": 9, "rows": 3}
 ERROR = {"class": "KeyError", "code": "unexpected_error", "message": None, "fingerprint": "f", "location": "a.py:1"}
-
-
-def job(look: Look, job_id: UUID) -> dict[str, Any]:
-    return dict(only(look("SELECT * FROM jobs WHERE job_id = %s", job_id)))
-
-
-def attempts(look: Look) -> list[dict[str, Any]]:
-    return look("SELECT * FROM attempts ORDER BY fence")
-
-
-def told(look: Look, job_id: UUID) -> list[str]:
-    rows = look("SELECT type FROM events WHERE subject = %s ORDER BY occurred_at", str(job_id))
-    return [row["type"].removeprefix("operations.job.") for row in rows]
-
-
-def outcome_of(look: Look, job_id: UUID) -> dict[str, Any]:
-    """Return the predicate of the one outcome record, which the job's row must point to."""
-    row = only(look("SELECT * FROM evidence_records WHERE subject_id = %s AND predicate = 'outcome'", str(job_id)))
-    assert row["record_id"] == job(look, job_id)["evidence_id"]
-    return dict(json.loads(bytes(row["payload"]))["predicate"])
 
 
 def last_of(job_id: UUID, *, attempt: int, worker_id: UUID) -> Claimed:
@@ -211,126 +187,6 @@ class TestHowItEnds:
             assert write([]) == set()
 
 
-class TestComingLate:
-    """Who was fenced off is heard, and changes nothing."""
-
-    def test_a_finish_after_the_worker_was_given_up_is_recorded_beside_its_attempt(
-        self, look: Look, control: Control
-    ) -> None:
-        job_id = admitted()
-        with control():
-            run = claimed(job_id, worker_id=worker())
-            finish(run, Ending.WORKER_LOST, retry=Retry(initial_s=60))
-            before = job(look, job_id)
-            assert not finish(run, result={"artifacts": [ARTIFACT]})
-        assert job(look, job_id) == before
-        attempt = only(attempts(look))
-        assert (attempt["ending"], attempt["late_ending"], attempt["result"]) == ("worker_lost", "succeeded", None)
-        assert attempt["late_at"] > attempt["finished_at"]
-        assert told(look, job_id) == ["submitted", "retrying"]
-
-    def test_a_finish_under_an_old_fence_leaves_the_running_attempt_alone(self, look: Look, control: Control) -> None:
-        job_id = admitted()
-        with control():
-            mine = worker()
-            old = claimed(job_id, worker_id=mine)
-            finish(old, Ending.WORKER_LOST)
-            release_due(limit=1)
-            new = claimed(job_id, worker_id=mine)
-            assert not finish(old)
-            assert job(look, job_id)["status"] == "running"
-            assert finish(new)
-        assert [(each["fence"], each["ending"], each["late_ending"]) for each in attempts(look)] == [
-            (1, "worker_lost", "succeeded"),
-            (2, "succeeded", None),
-        ]
-        assert told(look, job_id) == ["submitted", "retrying", "completed"]
-
-    def test_only_the_first_late_word_is_kept(self, look: Look, control: Control) -> None:
-        job_id = admitted()
-        with control():
-            run = claimed(job_id, worker_id=worker())
-            finish(run, Ending.WORKER_LOST)
-            finish(run, Ending.FAILED)
-            finish(run, Ending.SUCCEEDED)
-        assert only(attempts(look))["late_ending"] == "failed"
-
-    def test_the_same_end_written_twice_is_written_once(self, look: Look, control: Control) -> None:
-        job_id = admitted()
-        with control():
-            end = ended(claimed(job_id, worker_id=worker()), Ending.SUCCEEDED)
-            assert len(write([end])) == 1
-            after = job(look, job_id)
-            assert write([end]) == set()
-        assert job(look, job_id) == after
-        assert only(attempts(look))["late_at"] is None, "an answer lost on the way is no late finish"
-        assert told(look, job_id) == ["submitted", "completed"]
-        outcome_of(look, job_id)
-
-    def test_a_sweeper_that_comes_after_the_finish_is_no_late_finish(self, look: Look, control: Control) -> None:
-        job_id = admitted()
-        with control():
-            run = claimed(job_id, worker_id=worker())
-            finish(run)
-            assert not finish(run, Ending.WORKER_LOST)
-        assert only(attempts(look))["late_ending"] is None
-        assert job(look, job_id)["status"] == "succeeded"
-
-    def test_of_ends_written_together_a_late_one_keeps_no_other_back(self, look: Look, control: Control) -> None:
-        one, two = admitted(), admitted()
-        with control():
-            mine = worker()
-            late, good = claimed(one, worker_id=mine), claimed(two, worker_id=mine)
-            finish(late, Ending.WORKER_LOST)
-            assert write([ended(late, Ending.SUCCEEDED), ended(good, Ending.SUCCEEDED)]) == {(two, good.fence)}
-        assert [job(look, each)["status"] for each in (one, two)] == ["retrying", "succeeded"]
-
-    def test_two_who_finish_at_the_same_moment_are_told_apart_by_the_database(
-        self, look: Look, control: Control
-    ) -> None:
-        job_id, start = admitted(), threading.Barrier(2)
-        counted: list[bool] = []
-
-        def race(run: Claimed, ending: Ending) -> None:
-            try:
-                start.wait()
-                counted.append(finish(run, ending, permanent=True))
-            finally:
-                connection.close()
-
-        with control():
-            run = claimed(job_id, worker_id=worker())
-            racers = [threading.Thread(target=race, args=(run, ending)) for ending in (Ending.SUCCEEDED, Ending.FAILED)]
-            for each in racers:
-                each.start()
-            for each in racers:
-                each.join()
-        assert sorted(counted) == [False, True]
-        attempt = only(attempts(look))
-        assert attempt["ending"] == job(look, job_id)["outcome"]
-        assert {attempt["ending"], attempt["late_ending"]} == {"succeeded", "failed"}
-        outcome_of(look, job_id)
-
-    @pytest.mark.parametrize("status", [State.DISPATCHED, State.QUEUED, State.RETRYING])
-    def test_an_end_judged_from_another_state_than_the_jobs_does_not_count(
-        self, look: Look, control: Control, status: State
-    ) -> None:
-        job_id = admitted()
-        with control():
-            run = claimed(job_id, worker_id=worker())
-            good = ended(run, Ending.SUCCEEDED)
-            assert write([replace(good, held=held(run, status=status))]) == set()
-        assert job(look, job_id)["status"] == "running"
-        assert attempts(look) == []
-
-    def test_an_end_under_a_fence_to_come_does_not_count(self, look: Look, control: Control) -> None:
-        job_id = admitted()
-        with control():
-            run = claimed(job_id, worker_id=worker())
-            assert write([ended(replace(run, fence=run.fence + 1), Ending.SUCCEEDED)]) == set()
-        assert job(look, job_id)["status"] == "running"
-
-
 class TestHalfAnEnd:
     """Nothing of an end is written without all of it."""
 
@@ -361,73 +217,6 @@ class TestHalfAnEnd:
         end = decide(held(run), ending=Ending.FAILED, at=run.claimed_at, retry=policy)
         assert end.due_at == run.claimed_at + timedelta(seconds=30)
         assert decide(held(run), ending=Ending.SUCCEEDED, at=run.claimed_at, retry=policy).due_at is None
-
-
-IMPOSSIBLE = [
-    ("an unknown state", "status = 'lost'"),
-    ("an unknown outcome", "outcome = 'maybe', finished_at = now(), evidence_id = job_id"),
-    ("an outcome without its time", "status = 'failed', outcome = 'failed', evidence_id = job_id"),
-    ("an outcome without evidence", "status = 'failed', outcome = 'failed', finished_at = now()"),
-    ("an end without an outcome", "finished_at = now()"),
-    ("a terminal status without an outcome", "status = 'succeeded'"),
-    (
-        "a status that belies its outcome",
-        "status = 'failed', outcome = 'succeeded', finished_at = now(), evidence_id = job_id",
-    ),
-    ("an outcome of a job that goes on", "outcome = 'failed', finished_at = now(), evidence_id = job_id"),
-    ("audit owed for nothing", "status = 'pending_audit'"),
-    ("running under nobody's lease", "status = 'running', worker_id = NULL"),
-    ("another tenant that does not exist", "tenant_id = 'nobody'"),
-    ("an environment that does not exist", "environment_id = 'moon'"),
-    ("a negative attempt", "attempt = -1"),
-]
-
-
-class TestWhatTheDatabaseRefuses:
-    """Rows that no operation would write are refused to everybody, the superuser too."""
-
-    @pytest.mark.parametrize(("what", "values"), IMPOSSIBLE, ids=[each[0] for each in IMPOSSIBLE])
-    def test_a_job_with(self, look: Look, change: Change, what: str, values: str) -> None:
-        job_id = admitted()
-        with pytest.raises(psycopg.IntegrityError):
-            change(f"UPDATE jobs SET {values}")
-        assert job(look, job_id)["status"] == "queued"
-
-    def test_a_second_attempt_under_one_fence(self, control: Control, change: Change) -> None:
-        job_id = admitted()
-        with control():
-            finish(claimed(job_id, worker_id=worker()), Ending.FAILED)
-        with pytest.raises(psycopg.errors.UniqueViolation, match="attempt_fence_once"):
-            change(
-                "INSERT INTO attempts (job_id, fence, tenant_id, number, ending, log_lines)"
-                " SELECT job_id, fence, tenant_id, number, 'cancelled', 0 FROM attempts"
-            )
-
-    def test_a_second_success_of_one_job(self, control: Control, change: Change) -> None:
-        job_id = admitted()
-        with control():
-            finish(claimed(job_id, worker_id=worker()))
-        with pytest.raises(psycopg.errors.UniqueViolation, match="attempt_success_once"):
-            change(
-                "INSERT INTO attempts (job_id, fence, tenant_id, number, ending, log_lines)"
-                " SELECT job_id, fence + 1, tenant_id, number + 1, 'succeeded', 0 FROM attempts"
-            )
-
-    def test_a_second_record_of_the_same_outcome(self, look: Look, control: Control, change: Change) -> None:
-        job_id = admitted()
-        with control():
-            finish(claimed(job_id, worker_id=worker()))
-        with pytest.raises(psycopg.errors.UniqueViolation, match="evidence_once"):
-            change(
-                "INSERT INTO evidence_records (record_id, tenant_id, region, kind, subject_id, fence, predicate,"
-                " payload, salt, leaf, state, tries) SELECT gen_random_uuid(), tenant_id, region, kind, subject_id,"
-                " fence, predicate, payload, salt, leaf, state, tries FROM evidence_records WHERE predicate = 'outcome'"
-            )
-
-    def test_a_deleted_tenant_that_has_jobs(self, change: Change) -> None:
-        admitted()
-        with pytest.raises(psycopg.errors.ForeignKeyViolation):
-            change("DELETE FROM tenants WHERE tenant_id = 'acme'")
 
 
 def test_the_web_process_ends_no_job(look: Look, control: Control) -> None:

@@ -1,0 +1,35 @@
+"""Rows of two tenants on both sides of the walls."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from apps.jobs.operations.dependencies import DependsOn
+from apps.jobs.operations.run import report
+from tests.integration.conftest import Control
+from tests.support.api import Module, said
+from tests.support.work import admitted, claimed, finish, worker
+
+
+@pytest.fixture
+def work_of_two_tenants(db: None, control: Control) -> None:
+    """Leave rows of acme and globex in every tenant-owned table."""
+    key = {"Idempotency-Key": "the-same"}
+    ids = [UUID(said(Module(tenant).post({"type": "ops.noop"}, **key), 202)["job_id"]) for tenant in ("acme", "globex")]
+    for tenant, job_id in zip(("acme", "globex"), ids, strict=True):
+        admitted(tenant=tenant, depends_on=DependsOn(jobs=[job_id]))
+    with control():
+        mine = worker()
+        for job_id in ids:
+            run = claimed(job_id, worker_id=mine)
+            report(
+                job_id=job_id,
+                fence=run.fence,
+                bundle_id=run.bundle_id,
+                progress=None,
+                first_line=1,
+                lines=[["t", "info", "hello", {}]],
+            )
+            finish(run)

@@ -1,0 +1,47 @@
+"""What is asked at the walls between tenants, and of which tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pytest
+from django.db import Error, connection, models, transaction
+
+from apps.events.models import Event
+from apps.evidence.models import Record
+from apps.jobs.models import Attempt, Decision, Dependency, Job, LogChunk
+from apps.tenancy.models import IdempotencyKey
+from opsplatform.settings.environment import DatabaseRole
+
+InRole = Callable[[DatabaseRole], AbstractContextManager[None]]
+
+OWNED: list[type[models.Model]] = [Job, Dependency, Attempt, Decision, LogChunk, Event, Record, IdempotencyKey]
+TABLES = [model._meta.db_table for model in OWNED]
+tables = pytest.mark.parametrize("table", TABLES)
+
+
+def ask(query: str, *values: Any) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, values)
+        return list(cursor.fetchall())
+
+
+def tenants_in(table: str) -> list[str]:
+    """Return whose rows of `table` plain SQL finds now."""
+    return [tenant for (tenant,) in ask(f"SELECT DISTINCT tenant_id FROM {table} ORDER BY 1")]
+
+
+@contextmanager
+def refused(*words: str) -> Any:
+    """Expect PostgreSQL to refuse, with one of the words; what was open goes on behind it."""
+    with pytest.raises(Error, match="|".join(words or ("permission denied",))), transaction.atomic():
+        yield
+
+
+def ask_nothing(statement: str, *values: Any) -> int:
+    """Run a statement; return how many rows it touched."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return int(cursor.rowcount)
