@@ -14,7 +14,7 @@ import orjson
 import redis
 import structlog
 from django.conf import settings
-from django.db import connection
+from django.db import DataError, IntegrityError, connection
 
 from apps.core import metrics
 from apps.core.clock import DatabaseClock
@@ -64,7 +64,10 @@ class Relay:
         """Add up usage, when it is time."""
         if time.monotonic() - self._metered_at >= METER_EVERY_S:
             self._metered_at = time.monotonic()
-            metering.meter()
+            try:
+                metering.meter()
+            except (DataError, IntegrityError):  # what cannot be added up must not hold up the events; the doctor tells
+                log.exception("usage_not_added_up")
 
     def deliver(self) -> int:
         """Add the next events to the stream and note how far it came; return how many were added.

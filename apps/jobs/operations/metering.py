@@ -32,7 +32,7 @@ SELECT e.tenant_id, (e.occurred_at AT TIME ZONE 'UTC')::date, e.data ->> 'type',
        AND a.job_id = e.subject::uuid AND a.number = (e.data ->> 'attempt')::int
        AND a.number > 0 AND a.started_at IS NOT NULL AND a.ending IN ('succeeded', 'failed', 'timed_out', 'cancelled',
                                                                       'worker_lost')
- WHERE e.sequence > %(after)s AND e.sequence <= %(upto)s AND e.type LIKE 'operations.job.%%'
+ WHERE e.sequence > %(after)s AND e.sequence <= %(upto)s AND e.type LIKE 'operations.job.%%' AND e.data ? 'type'
  GROUP BY 1, 2, 3
 ON CONFLICT (tenant_id, day, job_type) DO UPDATE SET
        submitted = usage_daily.submitted + excluded.submitted, started = usage_daily.started + excluded.started,
