@@ -1,4 +1,4 @@
-"""Claim: how fast a backlog of no-ops is drained, one job a message, everything on; baseline: Celery's bare no-ops.
+"""Claim: how fast a backlog of no-ops is drained, in bundles, everything on; baseline: Celery's bare no-ops.
 
 Both backlogs are laid while their reader is stopped (SIGSTOP: the scheduler here, the worker there) and timed from
 its being let go. Turns alternate, so that a drifting machine favours nobody; the ratio is the median of the pairs'.
@@ -38,9 +38,7 @@ def measure(at: Ground, *, jobs: int, pairs: int, sample: str, events: bool) -> 
     ratio = statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
     how = "task events on (-E)" if events else "no task events"
     claim = f"drain, jobs/s; {how}; median of {pairs} pairs of {jobs}"
-    return Row(
-        claim=claim, plane=middle(ours), baseline=middle(theirs), ratio=ratio, target="≥ 0.6 ×", met=ratio >= 0.6
-    )
+    return Row(claim=claim, plane=middle(ours), baseline=middle(theirs), ratio=ratio, target="≥ 5 ×", met=ratio >= 5)
 
 
 def drain_bare(at: Ground, *, pid: int, jobs: int) -> float:

@@ -209,16 +209,7 @@ class Admission:
         """
         if "subscription" not in self._remote or not self._limits:
             return known
-        shares = dict(known)
-        for tenant_id, limits in self._limits.items() if "subscription" in self._remote else ():
-            plan = known.get(tenant_id, DEFAULT_SHARE)
-            weight, most, rate = limits.get("weight"), limits.get("max_running"), limits.get("rate")
-            shares[tenant_id] = TenantShare(
-                weight=plan.weight if weight is None else weight,
-                max_running=plan.max_running if most is None else most,
-                rate=_rate(rate) or plan.rate,
-            )
-        return shares
+        return under_limits(known, limits=self._limits)
 
     def withdraw(self) -> list[UUID]:
         """Ask the running jobs to stop that may not go on; return them. Who does not answer withdraws nothing."""
@@ -279,6 +270,22 @@ class Admission:
         else:
             deferral.close_breaker(name=name)
         log.warning("decision_point", point=name, away=away)
+
+
+def under_limits(
+    known: Mapping[str, TenantShare], *, limits: Mapping[str, Mapping[str, Any]]
+) -> dict[str, TenantShare]:
+    """Return the shares with a decision point's `limits` by tenant, each going before the plan's own."""
+    shares = dict(known)
+    for tenant_id, said in limits.items():
+        plan = known.get(tenant_id, DEFAULT_SHARE)
+        weight, most = said.get("weight"), said.get("max_running")
+        shares[tenant_id] = TenantShare(
+            weight=plan.weight if weight is None else weight,
+            max_running=plan.max_running if most is None else most,
+            rate=_rate(said.get("rate")) or plan.rate,
+        )
+    return shares
 
 
 def _rate(words: Any) -> Rate | None:

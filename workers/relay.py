@@ -46,7 +46,7 @@ class Relay:
         self._clock: DatabaseClock | None = None
         self._pause_s = 0.0
         self._back_at = 0.0
-        self._metered_at = -METER_EVERY_S
+        self._meter_at = 0.0
 
     def run(self) -> None:
         """Relay until SIGTERM."""
@@ -61,13 +61,15 @@ class Relay:
         return 0.0 if BATCH in (numbered, delivered) else LOOK_EVERY_S
 
     def meter(self) -> None:
-        """Add up usage, when it is time."""
-        if time.monotonic() - self._metered_at >= METER_EVERY_S:
-            self._metered_at = time.monotonic()
-            try:
-                metering.meter()
-            except (DataError, IntegrityError):  # what cannot be added up must not hold up the events; the doctor tells
-                log.exception("usage_not_added_up")
+        """Add up usage, when it is time: a chunk a step, so that a long log holds no event up."""
+        if time.monotonic() < self._meter_at:
+            return
+        more = False
+        try:
+            more = metering.meter()
+        except (DataError, IntegrityError):  # what cannot be added up must not hold up the events; the doctor tells
+            log.exception("usage_not_added_up")
+        self._meter_at = time.monotonic() + (0.0 if more else METER_EVERY_S)
 
     def deliver(self) -> int:
         """Add the next events to the stream and note how far it came; return how many were added.

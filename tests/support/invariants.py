@@ -15,14 +15,13 @@ SELECT a.job_id::text, a.fence AS one, b.fence AS other FROM attempts a JOIN att
  WHERE b.fence > a.fence AND a.started_at IS NOT NULL AND b.started_at < a.finished_at
 """
 UNPROVEN_SUCCESS = """
-SELECT j.job_id::text, j.status,
-       (SELECT count(*) FROM attempts a WHERE a.job_id = j.job_id AND a.ending = 'succeeded')
-         + (j.plan IS NOT NULL)::int AS successes,
-       (SELECT count(*) FROM events e
-         WHERE e.subject = j.job_id::text AND e.type = 'operations.job.completed') AS events,
-       (SELECT count(*) FROM evidence_records r
-         WHERE r.subject_id = j.job_id::text AND r.predicate = 'outcome' AND r.fence = j.fence) AS records
-  FROM jobs j WHERE j.outcome = 'succeeded'
+SELECT j.job_id::text, j.status, count(DISTINCT a.id) + (j.plan IS NOT NULL)::int AS successes,
+       count(DISTINCT e.event_id) AS events, count(DISTINCT r.record_id) AS records
+  FROM jobs j
+  LEFT JOIN attempts a ON a.job_id = j.job_id AND a.ending = 'succeeded'
+  LEFT JOIN events e ON e.subject = j.job_id::text AND e.type = 'operations.job.completed'
+  LEFT JOIN evidence_records r ON r.subject_id = j.job_id::text AND r.predicate = 'outcome' AND r.fence = j.fence
+ WHERE j.outcome = 'succeeded' GROUP BY j.job_id
 """
 TERMINAL_WITHOUT_EVIDENCE = """
 SELECT j.job_id::text FROM jobs j WHERE j.outcome IS NOT NULL

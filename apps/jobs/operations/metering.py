@@ -32,7 +32,8 @@ SELECT e.tenant_id, (e.occurred_at AT TIME ZONE 'UTC')::date, e.data ->> 'type',
        AND a.job_id = e.subject::uuid AND a.number = (e.data ->> 'attempt')::int
        AND a.number > 0 AND a.started_at IS NOT NULL AND a.ending IN ('succeeded', 'failed', 'timed_out', 'cancelled',
                                                                       'worker_lost')
- WHERE e.sequence > %(after)s AND e.sequence <= %(upto)s AND e.type LIKE 'operations.job.%%' AND e.data ? 'type'
+ WHERE e.sequence > %(after)s AND e.sequence <= %(upto)s AND e.type LIKE 'operations.job.%%'
+   AND e.data ->> 'type' IS NOT NULL
  GROUP BY 1, 2, 3
 ON CONFLICT (tenant_id, day, job_type) DO UPDATE SET
        submitted = usage_daily.submitted + excluded.submitted, started = usage_daily.started + excluded.started,
@@ -43,20 +44,20 @@ ON CONFLICT (tenant_id, day, job_type) DO UPDATE SET
 ADVANCE = "UPDATE event_consumers SET position = %s, moved_at = clock_timestamp() WHERE name = %s"
 
 
-def meter() -> int:
-    """Add up what the event log tells since the last time; return its new position. For the loops.
+def meter() -> bool:
+    """Add up the next events of the log, at most `CHUNK`; return whether there may be more. For the loops.
 
     The position moves in the transaction that adds: a crash between the two cannot be, and of two meters the second
     waits for the first and begins where that one ended.
     """
-    while True:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(BEGIN, [CONSUMER])
-            cursor.execute(POSITION, [CONSUMER])
-            (after,) = cursor.fetchone() or (0,)
-            cursor.execute(UPTO, [after, CHUNK])
-            (upto,) = cursor.fetchone() or (None,)
-            if upto is None:
-                return int(after)
-            cursor.execute(ADD, {"after": after, "upto": upto})
-            cursor.execute(ADVANCE, [upto, CONSUMER])
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(BEGIN, [CONSUMER])
+        cursor.execute(POSITION, [CONSUMER])
+        (after,) = cursor.fetchone() or (0,)
+        cursor.execute(UPTO, [after, CHUNK])
+        (upto,) = cursor.fetchone() or (None,)
+        if upto is None:
+            return False
+        cursor.execute(ADD, {"after": after, "upto": upto})
+        cursor.execute(ADVANCE, [upto, CONSUMER])
+    return bool(upto - after >= CHUNK)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
+from celery import Celery
+from django.conf import settings
 
+from apps.jobs.operations import leadership
 from apps.jobs.retry import Limits
 from apps.jobs.types import REGISTRY, job_type
 from tests.integration.conftest import Change, Control
 from tests.support.api import Module
 from tests.support.scene import Scene
+from tests.support.work import worker
+from workers import selector
+from workers.scheduler import Scheduler
 
 
 @pytest.fixture
@@ -46,3 +53,19 @@ def scene(change: Change, control: Control, superuser: psycopg.Connection) -> Sc
                 """Do nothing."""
 
     return Scene(session=superuser, change=change, control=control)
+
+
+@pytest.fixture
+def scheduler(control: Control, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scheduler]:
+    """The scheduler in office, with a worker registered and none that consumes; its plans are read anew each look."""
+    app = Celery(broker=settings.ENVIRONMENT.broker_url)
+    monkeypatch.setattr(selector, "SHARES_EVERY_S", 0.0)
+    with control():
+        worker(capacity=64)
+        made = Scheduler(app=app)
+        made._epoch = leadership.take_office(role="scheduler")
+        made._selector.begin()
+        yield made
+    with app.connection_for_write() as connection:
+        for name in ("ops.default", "ops.batch"):
+            connection.default_channel.queue_purge(name)

@@ -3,43 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
-from celery import Celery
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from apps.core.rate import Rate
-from apps.jobs.operations import leadership, rates
-from apps.jobs.scheduling import TenantShare, rates_of
+from apps.jobs.operations import rates
+from apps.jobs.scheduling import rates_of
 from tests.integration.conftest import Change, Control, Look
 from tests.support.queue import Driver, end, queue, tenants
 from tests.support.work import only, worker
 from workers import selector
-from workers.admission import Admission
 from workers.scheduler import Scheduler
 
-APP = Celery(broker="redis://127.0.0.1:1")  # never spoken to: what would be sent is left out
 PLAN = "UPDATE plans SET rate = %s WHERE plan_id = 'gold'"
 LATER = "UPDATE rate_buckets SET refilled_at = refilled_at - make_interval(secs => %s)"
 DISPATCHED = "SELECT count(*) AS n FROM jobs WHERE status = 'dispatched' AND tenant_id = %s"
-
-
-@pytest.fixture
-def scheduler(control: Control, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scheduler]:
-    """The scheduler in office, with a worker to send to and no broker; its plans are read anew each look."""
-    monkeypatch.setattr(selector, "SHARES_EVERY_S", 0.0)
-    with control():
-        worker(capacity=64)
-        made = Scheduler(app=APP)
-        monkeypatch.setattr(made, "_publish", lambda *_, **__: True)
-        made._epoch = leadership.take_office(role="scheduler")
-        made._selector.begin()
-        yield made
 
 
 def look_all(scheduler: Scheduler) -> None:
@@ -109,19 +91,6 @@ def test_what_was_taken_behind_its_back_ends_the_look_and_not_the_process(
     monkeypatch.setattr(rates, "left", counted)
     look_all(scheduler)
     assert dispatched(look) == 2
-
-
-def test_a_remote_subscriptions_rate_goes_before_the_plans_and_words_that_are_none_do_not(change: Change) -> None:
-    admission = Admission.__new__(Admission)
-    admission._remote = {"subscription"}
-    admission._limits = {"acme": {"rate": "5/s burst 9"}, "globex": {"rate": "fast"}, "sandbox": {}}
-    plan = TenantShare(weight=1, max_running=1, rate=Rate(1.0, 1))
-    found = admission.shares(dict.fromkeys(("acme", "globex", "sandbox"), plan))
-    assert {name: share.rate for name, share in found.items()} == {
-        "acme": Rate(5.0, 9),
-        "globex": plan.rate,
-        "sandbox": plan.rate,
-    }
 
 
 def test_ten_thousand_tenants_with_a_rate_cost_a_look_nothing(

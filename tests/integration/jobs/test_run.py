@@ -209,14 +209,7 @@ class TestReporting:
         with control():
             run = claimed(job_id, worker_id=worker())
             for _ in range(2):
-                report(
-                    job_id=job_id,
-                    fence=run.fence,
-                    bundle_id=run.bundle_id,
-                    progress=None,
-                    first_line=1,
-                    lines=[["t", "info", "one", {}]],
-                )
+                report(**naming(run), progress=None, first_line=1, lines=[["t", "info", "one", {}]])
         assert len(look("SELECT 1 FROM log_chunks")) == 1
 
     def test_without_a_word_still_tells_where_it_stands(self, look: Look, control: Control) -> None:

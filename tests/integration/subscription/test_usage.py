@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
+
+import redis
+from django.conf import settings
+from structlog.testing import capture_logs
 
 from apps.events.operations import number_committed
 from apps.jobs.lifecycle import Ending
 from apps.jobs.operations.metering import meter
-from tests.integration.conftest import Control, Look
+from tests.integration.conftest import Change, Control, Look
 from tests.support.api import Module, fields, refused, said
 from tests.support.work import admitted, claimed, finish, submitted, worker
+from workers.relay import STREAM, Relay
 
 USAGE = "/operations/usage"
 
@@ -53,6 +59,29 @@ def test_a_tenant_reads_its_own_page_by_page(control: Control, acme: Module, glo
     assert {each["tenant_id"] for each in said(platform.get(USAGE))["items"]} == {"acme", "globex"}
     assert acme.get(USAGE, tenant_id="globex").status_code == 404
     assert said(acme.get(USAGE, to="2020-01-01"))["items"] == []
+
+
+def test_the_relay_adds_it_up_and_tells_events_on_when_one_cannot_be_added(
+    control: Control, look: Look, change: Change
+) -> None:
+    first = admitted()
+    relay = Relay(url=settings.ENVIRONMENT.events_url)
+    with control():
+        relay.step()
+    assert [row["submitted"] for row in look("SELECT submitted FROM usage_daily")] == [1]
+    second = admitted()
+    change("UPDATE events SET data = jsonb_build_object('type', repeat('x', 65)) WHERE subject = %s", str(second))
+    relay = Relay(url=settings.ENVIRONMENT.events_url)  # whose time to add up is now
+    with control(), capture_logs() as lines:
+        relay.step()
+    assert "usage_not_added_up" in [line["event"] for line in lines]
+    assert look("SELECT 1 FROM events WHERE sequence IS NULL") == []
+    with redis.Redis.from_url(settings.ENVIRONMENT.events_url) as stream:
+        entries: Any = stream.xrange(STREAM)
+        stream.delete(STREAM)
+    told = [fields[b"event"].decode() for _, fields in entries]
+    assert any(str(first) in each for each in told)
+    assert any(str(second) in each for each in told)
 
 
 def test_what_is_wrong_with_a_filter_is_named(acme: Module) -> None:

@@ -10,7 +10,7 @@ from apps.jobs.operations.dependencies import DependsOn
 from apps.jobs.operations.run import report
 from tests.integration.conftest import Control
 from tests.support.api import Module, said
-from tests.support.work import admitted, claimed, finish, worker
+from tests.support.work import admitted, claimed, finish, naming, worker
 
 
 @pytest.fixture
@@ -24,12 +24,5 @@ def work_of_two_tenants(db: None, control: Control) -> None:
         mine = worker()
         for job_id in ids:
             run = claimed(job_id, worker_id=mine)
-            report(
-                job_id=job_id,
-                fence=run.fence,
-                bundle_id=run.bundle_id,
-                progress=None,
-                first_line=1,
-                lines=[["t", "info", "hello", {}]],
-            )
+            report(**naming(run), progress=None, first_line=1, lines=[["t", "info", "hello", {}]])
             finish(run)
