@@ -41,10 +41,18 @@ def standings(*, tenants: Collection[str] | None) -> list[Standing]:
     return [each for each in found if tenants is None or each.open_to is None or set(each.open_to) & set(tenants)]
 
 
+# Asked in every look: built anew by the ORM it cost a sixth of it.
+IN_FORCE = """
+SELECT environment_id, tenant_id, type FROM pauses
+ WHERE ended_at IS NULL AND (until IS NULL OR until > clock_timestamp())
+"""
+
+
 def pauses_in_force() -> list[Target]:
     """Return what is paused now, across tenants; for the loops. `pausing.held_by_pause` asks it about a job."""
-    rows = Pause.every.filter(_in_force()).values_list("environment_id", "tenant_id", "type")
-    return [Target(*row) for row in rows]
+    with preparing() as cursor:
+        cursor.execute(IN_FORCE)
+        return [Target(*row) for row in cursor.fetchall()]
 
 
 def pauses_seen_by(*, tenants: Collection[str] | None) -> Sequence[Pause]:

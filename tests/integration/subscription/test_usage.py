@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 import redis
 from django.conf import settings
 from structlog.testing import capture_logs
@@ -82,6 +83,16 @@ def test_the_relay_adds_it_up_and_tells_events_on_when_one_cannot_be_added(
     told = [fields[b"event"].decode() for _, fields in entries]
     assert any(str(first) in each for each in told)
     assert any(str(second) in each for each in told)
+
+
+@pytest.mark.parametrize("data", ["{}", '{"type": null}'])
+def test_an_event_without_a_job_type_is_passed_over(control: Control, look: Look, change: Change, data: str) -> None:
+    change("UPDATE events SET data = %s WHERE subject = %s", data, str(admitted()))
+    admitted()
+    with control():
+        number_committed(limit=1000)
+        meter()
+    assert [(row["job_type"], row["submitted"]) for row in look("SELECT * FROM usage_daily")] == [("ops.noop", 1)]
 
 
 def test_what_is_wrong_with_a_filter_is_named(acme: Module) -> None:
