@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
@@ -47,12 +47,13 @@ class Holding(NamedTuple):
 
 
 class Lane(NamedTuple):
-    """A tenant's queued jobs of one type and band in an environment."""
+    """A tenant's queued jobs of one type and band in an environment: those with a concurrency key, or those without."""
 
     environment: str
     tenant_id: str
     type: str
     priority: int
+    keyed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,11 +209,15 @@ class Shares:
 
 
 class Chosen(NamedTuple):
-    """The jobs to dispatch, in order; the virtual times after that; the tenants of whom nothing further may run now."""
+    """The jobs to dispatch, in order; the virtual times after that; the tenants of whom nothing further may run now.
+
+    `short`: whose turn it is, where more of its jobs wait than were at hand; nobody may be chosen before they are.
+    """
 
     jobs: list[Waiting]
     tags: dict[str, float]
     exhausted: set[str]
+    short: str | None = None
 
 
 def choose(
@@ -223,11 +228,13 @@ def choose(
     held: Held,
     shares: Shares,
     horizon: float = math.inf,
+    partly: Container[str] = (),
 ) -> Chosen:
     """Choose up to `free` jobs of `pool` to dispatch now, and count them in `held`.
 
-    It ends at virtual time `horizon`: from there on it is the turn of a tenant whose jobs are not among `waiting`. A
-    step costs the logarithm of the tenants that wait; each job is looked at once.
+    It ends at virtual time `horizon`: from there on it is the turn of a tenant whose jobs are not among `waiting`; and
+    as soon as a tenant of `partly`, of whose jobs only the first are at hand, has no more of them. A step costs the
+    logarithm of the tenants that wait; each job is looked at once.
     """
     queues = in_turn(waiting)
     line = [(shares.tag(tenant_id), tenant_id) for tenant_id in queues]
@@ -235,8 +242,11 @@ def choose(
     chosen = Chosen([], {}, set())
     while line and len(chosen.jobs) < free and line[0][0] <= horizon:
         tag, tenant_id = line[0]
-        job = _next(queues[tenant_id], pool=pool, held=held, shares=shares)
+        queue = queues[tenant_id]
+        job = _next(queue, pool=pool, held=held, shares=shares)
         if job is None:
+            if not queue and tenant_id in partly and _may(tenant_id, pool=pool, held=held, shares=shares):
+                return chosen._replace(short=tenant_id)
             heapq.heappop(line)
             chosen.exhausted.add(tenant_id)
             continue
@@ -256,11 +266,15 @@ def in_turn(waiting: Iterable[Waiting]) -> dict[str, deque[Waiting]]:
     return {tenant_id: deque(sorted(jobs.values(), key=turn)) for tenant_id, jobs in by_tenant.items()}
 
 
+def _may(tenant_id: str, *, pool: Pool, held: Held, shares: Shares) -> bool:
+    return tenant_may(tenant_id, pool=pool, held=held, share=shares.of(tenant_id)) is None
+
+
 def _next(queue: deque[Waiting], *, pool: Pool, held: Held, shares: Shares) -> Waiting | None:
     """Take the tenant's first job that every limit lets pass, or None when the tenant has none now."""
     while queue:
         job = queue.popleft()
-        if tenant_may(job.tenant_id, pool=pool, held=held, share=shares.of(job.tenant_id)) is not None:
+        if not _may(job.tenant_id, pool=pool, held=held, shares=shares):
             return None
         limits = shares.limits_of(job.type)
         if held.closed(tenant_id=job.tenant_id, job_type=job.type, limits=limits) is None and not held.key_taken(job):

@@ -33,6 +33,34 @@ def test_one_tenants_jobs_go_by_band_and_then_by_waiting(rows: psycopg.Connectio
         assert [job.job_id for job in Driver(slots=10).fill()] == [*critical, *normal, *low]
 
 
+def test_jobs_of_several_types_go_by_waiting_though_each_look_reads_only_the_first_of_each(
+    rows: psycopg.Connection[Any], control: Control
+) -> None:
+    tenants(rows, {f"t{n}": WIDE for n in range(30)})
+    ids = queue(rows, tenant="t0", count=20, waited_s=90)
+    ids += queue(rows, tenant="t0", type="ops.sleep", count=20, waited_s=60)
+    ids += queue(rows, tenant="t0", count=10, waited_s=30)
+    for n in range(1, 30):
+        queue(rows, tenant=f"t{n}")
+    with control():
+        driver = Driver(slots=1000)
+        chosen = driver.look(free=75) + driver.fill()
+    assert [job.job_id for job in chosen if job.tenant_id == "t0"] == ids
+
+
+def test_in_one_look_a_weight_is_worth_what_it_says_among_many_tenants(
+    rows: psycopg.Connection[Any], control: Control
+) -> None:
+    tenants(rows, {"heavy": (1000, 1000)} | {f"t{n}": (100, 1000) for n in range(20)})
+    queue(rows, tenant="heavy", count=100)
+    for n in range(20):
+        queue(rows, tenant=f"t{n}", count=50)
+    with control():
+        served = Counter(job.tenant_id for job in Driver(slots=1000).look(free=60))
+    assert served["heavy"] == 20
+    assert {served[f"t{n}"] for n in range(20)} == {2}
+
+
 def test_a_bulk_job_that_waited_long_enough_goes_before_a_critical_one(
     rows: psycopg.Connection[Any], control: Control
 ) -> None:
@@ -210,8 +238,9 @@ class TestPlans:
                     "tenants": ["t1", "t2"],
                     "types": ["ops.noop", "ops.sleep"],
                     "priorities": [2, 2],
+                    "keyed": [False, True],
                     "most": 10,
-                    "keyed": 64,
+                    "keyed_most": 64,
                 },
             ),
             (
@@ -237,6 +266,9 @@ class TestPlans:
         assert "Seq Scan on jobs" not in plan, plan
         assert "Bitmap Heap Scan on jobs" not in plan, plan
         assert "Sort Method: external" not in plan, plan
+        if query in (selection.LANES, selection.HEADS):
+            assert "Index Scan using jobs_lanes" not in plan, plan
+            assert "Index Only Scan using jobs_lanes" in plan, plan
 
 
 class TestLeadership:
