@@ -26,7 +26,16 @@ from apps.jobs.operations.dispatch import Dispatched, dispatch, release_due
 from apps.jobs.operations.news import tell
 from apps.jobs.operations.wake import CHANNEL
 from apps.jobs.pausing import pause_gate
-from apps.jobs.scheduling import Gate, Held, TenantShare, TypeLimits, Waiting, rates_of, type_bucket
+from apps.jobs.scheduling import (
+    Gate,
+    Held,
+    TenantShare,
+    TypeLimits,
+    Waiting,
+    bucket_names,
+    rates_of,
+    type_bucket,
+)
 from apps.jobs.types import REGISTRY
 from apps.tenancy import keys
 from apps.tenancy.context import across_tenants
@@ -34,6 +43,7 @@ from workers import gatekeeper, loop
 from workers.admission import Admission
 from workers.broker import Broker, refusals
 from workers.message import Message
+from workers.paces import Paces
 from workers.policies import retry_of
 from workers.selector import KnownShares, Selector
 
@@ -48,7 +58,6 @@ BROKER_PAUSE_S = (0.5, 5.0)
 # Kombu's Redis transport reads the lists of smaller numbers first.
 AHEAD, IN_TURN = 0, 6
 GATHER_S, FEW = 0.015, 16
-PACE_EVERY_S, PACE_SOON_S = 2.0, 0.1
 
 
 class Scheduler:
@@ -99,8 +108,10 @@ class Scheduler:
                 shares=self._shares_now(),
                 selector=self._selector,
             )
-        release_due(limit=1000)
-        told = tell(limit=TOLD_AT_ONCE)
+        due, news = queries.pressing()
+        if due:
+            release_due(limit=1000)
+        told = tell(limit=TOLD_AT_ONCE) if news else 0
         self._admission.look()
         self._broker.look()
         if not self._epoch:
@@ -135,28 +146,30 @@ class Scheduler:
         What was dispatched may have brought a key or type to its limit: then there is more to see behind what it bars.
         """
         again = False
-        holding, flying, paces = queries.holding(), flight.flying(), self._paces.known()
+        holding, paces = queries.holding(), self._paces.known()
+        flying, held = flight.flying(holding), Held(holding, tokens=rates.left(self._rates))
         shares = self._shares_now()
         self._selector.observe(holding=holding, known=shares, gates=self._gates())
-        held = Held(holding, tokens=rates.left(self._rates))
-        crews = flight.crews()
+        rooms = []
         for pool in queries.pools():
-            crew, here = crews[pool.name], flying.get(pool.name, [])
-            room = bundling.jobs_to_choose(flying=len(here), children=crew.children, paces=paces, most=self._most)
-            free = min(room, pool.capacity - held.pool[pool.name])
+            under_way = len(flying.get(pool.name, []))
+            room = bundling.jobs_to_choose(flying=under_way, children=pool.children, paces=paces, most=self._most)
+            rooms.append((pool, min(room, pool.capacity - held.pool[pool.name])))
+        self._selector.discover([pool.name for pool, free in rooms if free > 0], held=held)
+        for pool, free in rooms:
             if free <= 0:
                 continue
+            here = flying.get(pool.name, [])
             # Beyond what keeps every child busy, only whoever comes new may still go ahead of what is under way.
-            choice = self._selector.choose(pool=pool, free=free, held=held, newcomers_only=len(here) > crew.children)
+            choice = self._selector.choose(pool=pool, free=free, held=held, newcomers_only=len(here) > pool.children)
             permitted = self._admission.permitted(choice.jobs)
             facts = {job.job_id: job for job in choice.jobs}
-            alone = flight.alone_among(list(facts)) if facts else set()
             bundles = bundling.pack(
-                [Candidate(job.job_id, job.tenant_id, job.type, job.job_id in alone) for job in permitted],
+                [Candidate(job.job_id, job.tenant_id, job.type, job.alone) for job in permitted],
                 paces=paces,
                 flying=here,
-                children=crew.children,
-                reserved=crew.reserved,
+                children=pool.children,
+                reserved=pool.reserved_slots,
                 newcomers=choice.newcomers,
                 most=self._most,
             )
@@ -177,7 +190,7 @@ class Scheduler:
                 [((each.job_id, each.fence), facts[each.job_id]) for each in sent], environment=pool.name
             )
             ahead = {job_id for bundle in bundles if bundle.express for job_id in bundle.jobs}
-            if made and not self._publish(made, queue=crew.queue, ahead=ahead):
+            if made and not self._publish(made, queue=pool.queue, ahead=ahead):
                 return False
             if any(each.type not in paces for each in sent):
                 self._paces.wanted()
@@ -196,18 +209,21 @@ class Scheduler:
     def _dispatch(
         self, bundles: Sequence[Bundle], *, facts: Mapping[UUID, Waiting], shares: Mapping[str, TenantShare]
     ) -> list[list[Dispatched]]:
-        """Dispatch in one transaction with the proof that this process still leads and with the tokens of rates.
+        """Dispatch in one statement with the proof that this process still leads; where rates apply, with their tokens.
 
         A process that was stopped between looking and dispatching, while another took over, gets nothing. Raises
         `OverRateError`, and dispatches nothing, where tokens were counted on that are not there.
         """
         if not bundles:
             return []
+        wanted = [facts[job_id] for bundle in bundles for job_id in bundle.jobs]
+        rated = self._rates | rates_of({job.tenant_id for job in wanted}, shares=shares)
+        bundled = [bundle.jobs for bundle in bundles]
+        if rated.keys().isdisjoint(bucket_names(wanted)):
+            return dispatch(bundled, epoch=self._epoch)
         with transaction.atomic():
-            leadership.confirm(role="scheduler", epoch=self._epoch)
-            made = dispatch([bundle.jobs for bundle in bundles])
-            sent = [facts[each.job_id] for bundle in made for each in bundle]
-            rates.take(sent, rates=self._rates | rates_of({job.tenant_id for job in sent}, shares=shares))
+            made = dispatch(bundled, epoch=self._epoch)
+            rates.take([facts[each.job_id] for bundle in made for each in bundle], rates=rated)
         return made
 
     def _publish(self, bundles: Sequence[Sequence[Dispatched]], *, queue: str, ahead: Collection[UUID]) -> bool:
@@ -259,27 +275,6 @@ class Scheduler:
         ended = {"lost": lost, "unclaimed": unclaimed, "overtime": overtime, "silent": silent, "deaf": deaf}
         if gone or overdue or any(ended.values()):
             log.warning("swept", gone=gone, overdue=_ids(overdue), **{name: _ids(ids) for name, ids in ended.items()})
-
-
-class Paces:
-    """How long jobs of each type take, as last read; what was once known is kept until something newer is."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, float] = {}
-        self._read_at = 0.0
-        self._every_s = PACE_EVERY_S
-
-    def known(self) -> dict[str, float]:
-        """Return the paces, read again when it is time."""
-        now = time.monotonic()
-        if now - self._read_at >= self._every_s:
-            self._read_at, self._every_s = now, PACE_EVERY_S
-            self._known |= flight.paces()
-        return self._known
-
-    def wanted(self) -> None:
-        """Read again soon: a type was sent off whose pace nobody knows."""
-        self._every_s = PACE_SOON_S
 
 
 def _ids(ended: set[tuple[UUID, int]]) -> list[str]:

@@ -121,14 +121,32 @@ class Selector:
             roster.moved(changed, tag=line.tag)
             roster.unpark_these(ended, tag=line.begin)
 
+    def discover(self, environments: Iterable[str], *, held: Held) -> None:
+        """Bring in, for each of these, the next slice of those who wait, and who has just begun to."""
+        after = {environment: self._roster(environment).after for environment in environments}
+        if not after:
+            return
+        found = selection.waiting_tenants(after=after, limit=rosters.SLICE)
+        for environment, tenants in found.items():
+            self._rosters[environment].found(tenants)
+        if any(self._rosters[environment].after for environment in after):
+            for environment, tenant_id in selection.newest_tenants():
+                found.get(environment, []).append(tenant_id)
+        for environment, tenants in found.items():
+            roster, line = self._rosters[environment], self._ledger.line(environment)
+            for tenant_id in tenants:
+                if tenant_id not in roster:
+                    line.begin(tenant_id)
+                    busy = held.pool_tenant[environment, tenant_id] > 0
+                    roster.enter(tenant_id, tag=line.tag(tenant_id), busy=busy)
+
     def choose(self, *, pool: Pool, free: int, held: Held, newcomers_only: bool = False) -> Choice:
         """Return up to `free` jobs of `pool`, fairly and within every limit; they are counted in `held`.
 
-        A look examines at most `CHUNK * CHUNKS` tenants, those with the lowest virtual times first.
+        Chosen among those who were discovered. A look examines at most `CHUNK * CHUNKS` tenants, those with the lowest
+        virtual times first.
         """
-        roster = self._rosters.setdefault(pool.name, Roster())
-        line = self._ledger.line(pool.name)
-        self._discover(pool.name, roster=roster, held=held)
+        roster, line = self._roster(pool.name), self._ledger.line(pool.name)
         roster.unpark(tag=line.begin)
         look = _Look(pool=pool, free=free, held=held, roster=roster, shares=self._choosing(line))
         for n in range(CHUNKS):
@@ -165,18 +183,8 @@ class Selector:
         roster.served(served)
         roster.moved(served, tag=line.tag)
 
-    def _discover(self, environment: str, *, roster: Roster, held: Held) -> None:
-        """Bring in the next slice of those who wait, and who has just begun to."""
-        found = selection.waiting_tenants(environment=environment, after=roster.after, limit=rosters.SLICE)
-        roster.found(found)
-        if roster.after:
-            found = [*found, *selection.newest_tenants(environment=environment)]
-        line = self._ledger.line(environment)
-        for tenant_id in found:
-            if tenant_id not in roster:
-                line.begin(tenant_id)
-                busy = held.pool_tenant[environment, tenant_id] > 0
-                roster.enter(tenant_id, tag=line.tag(tenant_id), busy=busy)
+    def _roster(self, environment: str) -> Roster:
+        return self._rosters.setdefault(environment, Roster())
 
     def _choosing(self, line: Line) -> Shares:
         def cost_s(job: Waiting) -> float:

@@ -24,7 +24,7 @@ AGEING_S = 900.0
 
 
 class Waiting(NamedTuple):
-    """A job that waits; `queued_at` in seconds of the epoch."""
+    """A job that waits; `queued_at` in seconds of the epoch. `alone`: it may not travel with others."""
 
     job_id: UUID
     tenant_id: str
@@ -32,10 +32,14 @@ class Waiting(NamedTuple):
     concurrency_key: str | None
     priority: int = 2
     queued_at: float = 0.0
+    alone: bool = False
 
 
 class Holding(NamedTuple):
-    """A slot that is held, in whatever environment; `running_s` is how long its attempt has run."""
+    """A slot that is held, in whatever environment; `running_s` is how long its attempt has run.
+
+    `bundle_id`: what it travelled in; the job's own id for one that travelled in none.
+    """
 
     environment: str
     tenant_id: str
@@ -44,6 +48,7 @@ class Holding(NamedTuple):
     job_id: UUID = UUID(int=0)
     fence: int = 0
     running_s: float = 0.0
+    bundle_id: UUID = UUID(int=0)
 
 
 class Lane(NamedTuple):
@@ -75,11 +80,16 @@ class TypeLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """An environment as the choice sees it: `capacity` is how many jobs it may hold."""
+    """An environment as a look sees it: `capacity` is how many jobs it may hold.
+
+    `queue`: the Celery queue of its workers; `children`: how many of their processes live.
+    """
 
     name: str
     capacity: int
     reserved_slots: int = 0
+    queue: str = ""
+    children: int = 0
 
 
 # What may hold a whole lane back, whatever its jobs: the first gate that gives its name does. A paused type or tenant,
@@ -160,6 +170,11 @@ def type_bucket(job_type: str) -> str:
 def buckets(*, tenant_id: str, job_type: str) -> tuple[str, str]:
     """Return the names of the token buckets a job draws from, where they have a rate: its tenant's and its type's."""
     return tenant_bucket(tenant_id), type_bucket(job_type)
+
+
+def bucket_names(jobs: Iterable[Waiting]) -> set[str]:
+    """Return the names of the buckets that any of these jobs may draw from."""
+    return {bucket for job in jobs for bucket in buckets(tenant_id=job.tenant_id, job_type=job.type)}
 
 
 def rates_of(tenants: Iterable[str], *, shares: Mapping[str, TenantShare]) -> dict[str, Rate]:

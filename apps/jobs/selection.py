@@ -7,7 +7,7 @@ behind, and a lane that may not move (its type paused or at its limit) is never 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 from apps.core.database import preparing
@@ -21,22 +21,23 @@ KEYS_WALK = 256
 NEWEST_JOBS = 256
 
 TENANTS = """
-WITH RECURSIVE step AS (
-    (SELECT tenant_id FROM jobs WHERE status = 'queued' AND environment_id = %(env)s AND tenant_id > %(after)s
-      ORDER BY tenant_id LIMIT 1)
-    UNION ALL
-    SELECT (SELECT tenant_id FROM jobs WHERE status = 'queued' AND environment_id = %(env)s
-               AND tenant_id > step.tenant_id ORDER BY tenant_id LIMIT 1)
-      FROM step WHERE step.tenant_id IS NOT NULL
-)
-SELECT tenant_id FROM step WHERE tenant_id IS NOT NULL LIMIT %(most)s
+SELECT w.env, s.tenant_id
+  FROM unnest(%(envs)s::text[], %(after)s::text[]) AS w(env, after) CROSS JOIN LATERAL (
+    WITH RECURSIVE step AS (
+        (SELECT tenant_id FROM jobs WHERE status = 'queued' AND environment_id = w.env AND tenant_id > w.after
+          ORDER BY tenant_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT tenant_id FROM jobs WHERE status = 'queued' AND environment_id = w.env
+                   AND tenant_id > step.tenant_id ORDER BY tenant_id LIMIT 1)
+          FROM step WHERE step.tenant_id IS NOT NULL
+    ) SELECT tenant_id FROM step WHERE tenant_id IS NOT NULL LIMIT %(most)s) s
 """
 
 # Ids grow with submission: whoever has just begun to wait is among the newest rows, whatever their tenant's name.
 NEWEST = """
-SELECT DISTINCT tenant_id
+SELECT DISTINCT environment_id, tenant_id
   FROM (SELECT tenant_id, environment_id, status FROM jobs ORDER BY job_id DESC LIMIT %(most)s) AS newest
- WHERE status = 'queued' AND environment_id = %(env)s
+ WHERE status = 'queued'
 """
 
 LANES = """
@@ -56,18 +57,18 @@ SELECT w.tenant_id, l.type, l.priority, l.keyed
 """
 
 HEADS = """
-SELECT q.job_id, w.tenant_id, w.type, q.concurrency_key, w.priority, extract(epoch FROM q.queued_at)::float8
+SELECT q.job_id, w.tenant_id, w.type, q.concurrency_key, w.priority, extract(epoch FROM q.queued_at)::float8, q.alone
   FROM unnest(%(tenants)s::text[], %(types)s::text[], %(priorities)s::smallint[], %(keyed)s::bool[])
        AS w(tenant_id, type, priority, keyed)
  CROSS JOIN LATERAL (
-    SELECT j.job_id, j.concurrency_key, j.queued_at FROM jobs j
+    SELECT j.job_id, j.concurrency_key, j.queued_at, j.alone FROM jobs j
      WHERE j.status = 'queued' AND j.environment_id = %(env)s AND j.tenant_id = w.tenant_id AND j.type = w.type
        AND j.priority = w.priority AND (j.concurrency_key IS NOT NULL) = w.keyed
      ORDER BY j.queued_at, j.job_id LIMIT CASE WHEN w.keyed THEN %(keyed_most)s ELSE %(most)s END) q
 """
 
 KEYS = """
-SELECT q.job_id, w.tenant_id, w.type, s.concurrency_key, q.priority, extract(epoch FROM q.queued_at)::float8
+SELECT q.job_id, w.tenant_id, w.type, s.concurrency_key, q.priority, extract(epoch FROM q.queued_at)::float8, q.alone
   FROM unnest(%(tenants)s::text[], %(types)s::text[]) AS w(tenant_id, type) CROSS JOIN LATERAL (
     WITH RECURSIVE step AS (
         (SELECT j.concurrency_key, 1 AS place FROM jobs j
@@ -82,7 +83,7 @@ SELECT q.job_id, w.tenant_id, w.type, s.concurrency_key, q.priority, extract(epo
          WHERE step.place < %(walk)s
     ) SELECT concurrency_key FROM step) s
  CROSS JOIN LATERAL (
-    SELECT j.job_id, j.priority, j.queued_at FROM jobs j
+    SELECT j.job_id, j.priority, j.queued_at, j.alone FROM jobs j
      WHERE j.status = 'queued' AND j.concurrency_key IS NOT NULL AND j.environment_id = %(env)s
        AND j.tenant_id = w.tenant_id AND j.type = w.type AND j.concurrency_key = s.concurrency_key
      ORDER BY j.priority, j.queued_at, j.job_id LIMIT 1) q
@@ -103,18 +104,21 @@ SELECT j.environment_id, a.tenant_id, j.type, count(*), sum(extract(epoch FROM a
 """
 
 
-def waiting_tenants(*, environment: str, after: str, limit: int) -> list[str]:
-    """Return the first `limit` tenants with queued jobs whose id is beyond `after`, in order."""
+def waiting_tenants(*, after: Mapping[str, str], limit: int) -> dict[str, list[str]]:
+    """Return, for each environment, the first `limit` tenants with queued jobs whose id is beyond `after`, in order."""
+    found: dict[str, list[str]] = {environment: [] for environment in after}
     with preparing() as cursor:
-        cursor.execute(TENANTS, {"env": environment, "after": after, "most": limit})
-        return [tenant_id for (tenant_id,) in cursor.fetchall()]
+        cursor.execute(TENANTS, {"envs": list(after), "after": list(after.values()), "most": limit})
+        for environment, tenant_id in cursor.fetchall():
+            found[environment].append(tenant_id)
+    return found
 
 
-def newest_tenants(*, environment: str) -> list[str]:
-    """Return whose jobs wait among the `NEWEST_JOBS` that were submitted last."""
+def newest_tenants() -> list[tuple[str, str]]:
+    """Return the (environment, tenant) of those who wait among the `NEWEST_JOBS` that were submitted last."""
     with preparing() as cursor:
-        cursor.execute(NEWEST, {"env": environment, "most": NEWEST_JOBS})
-        return [tenant_id for (tenant_id,) in cursor.fetchall()]
+        cursor.execute(NEWEST, {"most": NEWEST_JOBS})
+        return cursor.fetchall()
 
 
 def lanes(*, environment: str, tenants: Sequence[str]) -> list[Lane]:

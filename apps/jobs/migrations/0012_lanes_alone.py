@@ -1,4 +1,4 @@
-"""The lanes' index holds the key too: a look reads nothing but the index."""
+"""The lanes' index holds all a look asks of a job: it reads nothing but the index."""
 
 from django.db import migrations, models
 
@@ -17,6 +17,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='job',
-            index=models.Index(models.F('environment'), models.F('tenant'), models.F('type'), models.F('priority'), models.ExpressionWrapper(models.Q(('concurrency_key__isnull', False)), output_field=models.BooleanField()), models.F('queued_at'), models.F('job_id'), condition=models.Q(('status', 'queued')), include=('concurrency_key',), name='jobs_lanes'),
+            index=models.Index(models.F('environment'), models.F('tenant'), models.F('type'), models.F('priority'), models.ExpressionWrapper(models.Q(('concurrency_key__isnull', False)), output_field=models.BooleanField()), models.F('queued_at'), models.F('job_id'), condition=models.Q(('status', 'queued')), include=('concurrency_key', 'alone'), name='jobs_lanes'),
         ),
     ]

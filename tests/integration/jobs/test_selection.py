@@ -8,10 +8,11 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from apps.jobs import selection
 from apps.jobs.operations import leadership
+from apps.jobs.operations.dispatch import dispatch
 from apps.jobs.scheduling import Lane, TypeLimits
 from tests.integration.conftest import Change, Control
 from tests.support.queue import Driver, end, queue, tenants
@@ -228,8 +229,8 @@ class TestPlans:
     @pytest.mark.parametrize(
         ("query", "values"),
         [
-            (selection.TENANTS, {"env": "default", "after": "", "most": 256}),
-            (selection.NEWEST, {"env": "default", "most": 256}),
+            (selection.TENANTS, {"envs": ["default", "batch"], "after": ["", "t3"], "most": 64}),
+            (selection.NEWEST, {"most": 256}),
             (selection.LANES, {"env": "default", "tenants": ["t1", "t2", "t3"]}),
             (
                 selection.HEADS,
@@ -283,3 +284,28 @@ class TestLeadership:
             with pytest.raises(leadership.OutOfOfficeError):
                 leadership.confirm(role="scheduler", epoch=first)
             leadership.confirm(role="scheduler", epoch=second)
+
+    def test_the_one_before_dispatches_nothing_and_hears_why(
+        self, rows: psycopg.Connection[Any], control: Control
+    ) -> None:
+        (job_id,) = queue(rows, tenant="acme")
+        with control():
+            first = leadership.take_office(role="scheduler")
+            second = leadership.take_office(role="scheduler")
+            with pytest.raises(leadership.OutOfOfficeError):
+                dispatch([[job_id]], epoch=first)
+            ((made,),) = dispatch([[job_id]], epoch=second)
+        assert (made.job_id, made.fence) == (job_id, 1)
+
+    def test_a_new_leader_waits_for_a_dispatch_that_is_under_way(
+        self, rows: psycopg.Connection[Any], control: Control
+    ) -> None:
+        (job_id,) = queue(rows, tenant="acme")
+        with control():
+            epoch = leadership.take_office(role="scheduler")
+            with transaction.atomic():
+                assert dispatch([[job_id]], epoch=epoch)
+                rows.execute("SET lock_timeout = '200ms'")
+                with pytest.raises(psycopg.errors.LockNotAvailable):
+                    rows.execute("UPDATE leaders SET epoch = epoch + 1 WHERE role = 'scheduler'")
+                rows.execute("RESET lock_timeout")
