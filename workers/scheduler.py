@@ -6,7 +6,6 @@ nobody claimed, or a worker holds that is gone, comes back from here, and so nee
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -57,7 +56,7 @@ KILL_AFTER_S = recover.OVERTIME_S + 5
 BROKER_PAUSE_S = (0.5, 5.0)
 # Kombu's Redis transport reads the lists of smaller numbers first.
 AHEAD, IN_TURN = 0, 6
-GATHER_S, FEW = 0.015, 16
+GATHER_S, FEW = 0.03, 16
 
 
 class Scheduler:
@@ -68,7 +67,8 @@ class Scheduler:
         self._swept_at = self._noted_at = 0.0
         self._broker = Broker(app=app)
         self._refusals = refusals(app)
-        self._looked_at, self._found = 0.0, 0
+        # Whether the last look found a few jobs and left none behind, whose they or those under way are, and when.
+        self._looked_at, self._streaming, self._served = 0.0, False, set[str]()
         self._paces = Paces()
         self._most = settings.ENVIRONMENT.bundle_max
         self._broker_pause_s = 0.0
@@ -86,14 +86,13 @@ class Scheduler:
     def run(self) -> None:
         """Schedule until SIGTERM."""
         with across_tenants():
-            loop.run(role="scheduler", step=self.step, channel=CHANNEL)
+            loop.run(role="scheduler", step=self.step, channel=CHANNEL, lull=self.lull)
 
     def step(self) -> float:
         """Look once: release what is due, tell of ends, sweep when it is time, fill the free slots; return the rest.
 
         With the broker away nothing is dispatched: a slot held for a message that cannot be sent would serve nobody.
         """
-        self._gather()
         now = time.monotonic()
         if now - self._swept_at >= SWEEP_EVERY_S:
             self._swept_at = now
@@ -108,28 +107,30 @@ class Scheduler:
                 shares=self._shares_now(),
                 selector=self._selector,
             )
-        due, news = queries.pressing()
-        if due:
-            release_due(limit=1000)
-        told = tell(limit=TOLD_AT_ONCE) if news else 0
         self._admission.look()
         self._broker.look()
         if not self._epoch:
             self._epoch = leadership.take_office(role="scheduler")
             self._selector.begin()
-        again = not self._broker.away and now >= self._broker_back_at and self._filled()
+        pressing = queries.pressing()
+        released = release_due(limit=1000) if pressing.due else 0
+        told = tell(limit=TOLD_AT_ONCE) if pressing.news else 0
+        self._looked_at, self._streaming = now, False
+        waits = pressing.queued or released or told
+        if not waits:
+            self._selector.nobody_waits()
+        again = waits and not self._broker.away and now >= self._broker_back_at and self._filled()
         return 0.0 if again or told or self._broker.releasing else LOOK_EVERY_S
 
-    def _gather(self) -> None:
-        """After a look that found only a few jobs, let some more come before the next.
+    def lull(self, said: Sequence[str]) -> float:
+        """Return for how long more jobs may come before the next look; `said`: the tenants who submitted, or "".
 
-        Whoever comes alone is looked at at once. Of a stream each job would cost a look, a message and a claim of its
-        own; gathered for a moment, several share them.
+        Whoever comes alone is looked at at once, and so is who holds nothing yet. Of a stream each job would cost a
+        look, a message, a claim and an end of its own; gathered for a moment, several share them.
         """
-        early_s = self._looked_at + GATHER_S - time.monotonic()
-        if 0 < self._found < FEW and early_s > 0:
-            threading.Event().wait(early_s)
-        self._looked_at, self._found = time.monotonic(), 0
+        if not self._streaming or any(word and word not in self._served for word in said):
+            return 0.0
+        return self._looked_at + GATHER_S - time.monotonic()
 
     def _filled(self) -> bool:
         """Fill; whoever finds another in office goes back to asking whether it leads at all."""
@@ -145,8 +146,8 @@ class Scheduler:
 
         What was dispatched may have brought a key or type to its limit: then there is more to see behind what it bars.
         """
-        again = False
         holding, paces = queries.holding(), self._paces.known()
+        again, few, served = False, True, set[str]()
         flying, held = flight.flying(holding), Held(holding, tokens=rates.left(self._rates))
         shares = self._shares_now()
         self._selector.observe(holding=holding, known=shares, gates=self._gates())
@@ -158,6 +159,7 @@ class Scheduler:
         self._selector.discover([pool.name for pool, free in rooms if free > 0], held=held)
         for pool, free in rooms:
             if free <= 0:
+                few = few and not flying.get(pool.name)
                 continue
             here = flying.get(pool.name, [])
             # Beyond what keeps every child busy, only whoever comes new may still go ahead of what is under way.
@@ -182,7 +184,8 @@ class Scheduler:
                 self._admission.note([])
                 return False
             sent = [each for bundle in made for each in bundle]
-            self._found += len(sent)
+            served |= {job.tenant_id for job in choice.jobs}
+            few = few and len(choice.jobs) < min(free, FEW)
             self._admission.note([each.job_id for each in sent])
             for job_id in facts.keys() - {each.job_id for each in sent}:
                 held.take_back(pool.name, facts[job_id])
@@ -195,6 +198,8 @@ class Scheduler:
             if any(each.type not in paces for each in sent):
                 self._paces.wanted()
             again = again or (choice.again and (bool(sent) or not facts))
+        self._streaming = few and not again and bool(served)
+        self._served = served | {each.tenant_id for each in holding}
         return again
 
     def _gates(self) -> Sequence[Gate]:

@@ -167,6 +167,10 @@ class Selector:
         self._ledger.forget(pool.name, keep=self._shares)
         return Choice(jobs=look.chosen, newcomers=roster.newcomers, again=again)
 
+    def nobody_waits(self) -> None:
+        """Forget who waited: nothing is queued anywhere."""
+        self._rosters.clear()
+
     def waiting_weight(self, environment: str) -> float:
         """Return the weight of the tenants that wait there, together, as far as it is known."""
         roster = self._rosters.get(environment)

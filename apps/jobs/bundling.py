@@ -8,6 +8,7 @@ more than there are children keeps them all busy, and nobody who comes later wai
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from uuid import UUID
 # Measured: with children + 1 bundles under way a newcomer waits until the next child is free; 40 ms keeps it below 100.
 WORK_S = 0.04
 MOST_JOBS = 200
+# What a message costs in all, about: less work than this is not worth another.
+MESSAGE_S = 0.005
 
 
 class Candidate(NamedTuple):
@@ -64,7 +67,8 @@ def jobs_to_choose(*, flying: int, children: int, paces: Mapping[str, float], mo
 def spread(count: int, *, among: int, most: int) -> list[int]:
     """Return the sizes of the first bundles of `count` jobs, the first one last.
 
-    While children have nothing to do, few jobs are better spread among them than run one after the other by one.
+    While children have nothing to do, few jobs are better spread among them than run one after the other by one, if
+    they are worth a message each.
     """
     each, more = divmod(count, among)
     return [min(most, each + (place < more)) for place in reversed(range(among)) if each + (place < more)]
@@ -91,9 +95,10 @@ def pack(
         for name in {job.type for job in chosen} | {each.type for each in flying}
     }
     idle = max(1, children - len(flying))
-    rooms = {
-        name: spread(count, among=idle, most=sizes[name]) for name, count in Counter(job.type for job in chosen).items()
-    }
+    rooms = {}
+    for name, count in Counter(job.type for job in chosen).items():
+        worth = math.ceil(count * paces.get(name, WORK_S) / MESSAGE_S)
+        rooms[name] = spread(count, among=max(1, min(idle, worth)), most=sizes[name])
     load = _Load(flying, sizes=sizes, children=children, reserved=reserved)
     greeted: set[str] = set()
     open_bundles: dict[str, Bundle] = {}

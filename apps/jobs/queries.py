@@ -53,16 +53,24 @@ def pools() -> list[Pool]:
 
 PRESSING = """
 SELECT EXISTS (SELECT 1 FROM jobs WHERE status IN ('scheduled', 'retrying') AND due_at <= clock_timestamp()),
-       EXISTS (SELECT 1 FROM jobs WHERE watched AND outcome IS NOT NULL)
+       EXISTS (SELECT 1 FROM jobs WHERE watched AND outcome IS NOT NULL),
+       EXISTS (SELECT 1 FROM jobs WHERE status = 'queued')
 """
 
 
-def pressing() -> tuple[bool, bool]:
-    """Say whether a job's time has come to be queued, and whether an end has yet to be told; for the scheduler."""
+class Pressing(NamedTuple):
+    """Whether a job's time has come to be queued; whether an end has yet to be told; whether any job is queued."""
+
+    due: bool
+    news: bool
+    queued: bool
+
+
+def pressing() -> Pressing:
+    """Return what there is to do for the scheduler, for the cost of one question."""
     with preparing() as cursor:
         cursor.execute(PRESSING)
-        due, news = cursor.fetchone() or (False, False)
-        return bool(due), bool(news)
+        return Pressing(*(cursor.fetchone() or (False, False, False)))
 
 
 def attempts_of(job_id: UUID) -> Sequence[Attempt]:
