@@ -94,6 +94,19 @@ def test_no_one_tenant_fills_the_reserved_child_with_long_jobs() -> None:
     assert [bundle.jobs for bundle in made] == [[job.job_id] for job in (*asked[:3], asked[4])]
 
 
+def test_the_reserved_child_is_kept_from_a_tenant_that_is_being_served() -> None:
+    one = pack(jobs("short", 200), paces=PACES, flying=[], children=4, reserved=1)
+    assert sizes(one) == [10, 10, 10]
+    more = jobs("short", 50, start=1000) + jobs("short", 50, tenant="globex", start=2000)
+    assert pack(more[:50], paces=PACES, flying=flying("short", 3), children=4, reserved=1) == []
+    (new,) = pack(more[50:51], paces=PACES, flying=flying("short", 3), children=4, reserved=1)
+    assert new.jobs == [more[50].job_id]
+
+
+def test_two_bundles_are_under_way_however_many_children_are_reserved() -> None:
+    assert len(pack(jobs("short", 200), paces=PACES, flying=[], children=2, reserved=1)) == 2
+
+
 def test_the_only_child_is_reserved_for_nobody() -> None:
     assert sizes(pack(jobs("long", 2), paces=PACES, flying=[], children=1, reserved=1)) == [1]
 
