@@ -20,11 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-
-try:
-    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
-except ImportError:  # a plain pytest without xdist runs everything in a row
-    LoadScopeScheduling = object
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 PLANES = ("tests/faults/", "tests/journeys/")
 LONGEST = ("tests/faults/test_histories.py", "tests/journeys/test_demo.py", "tests/faults/test_decision_points.py")
@@ -44,6 +40,21 @@ class Sharing(LoadScopeScheduling):  # type: ignore[misc]
         if nodeid.endswith(ALONE):
             return ALONE
         return nodeid if file.startswith(PLANES) and file not in PLANE_OF_ITS_OWN else file
+
+    def remove_node(self, node: Any) -> str | None:
+        """Let a worker go; return the test that it crashed in, if it did: that one has failed, others get the rest."""
+        left = {unit: tests for unit, tests in self.assigned_work.pop(node).items() if not all(tests.values())}
+        if not left:
+            return None
+        unit, tests = next(iter(left.items()))
+        crashed: str = next(test for test, completed in tests.items() if not completed)
+        tests[crashed] = True
+        if all(tests.values()):
+            del left[unit]
+        self.workqueue.update(left)
+        for each in self.nodes:
+            self._reschedule(each)
+        return crashed
 
     def _reschedule(self, node: Any) -> None:
         if node.shutting_down or (self.workqueue and self._pending_of(self.assigned_work[node]) > 1):
