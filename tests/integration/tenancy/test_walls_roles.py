@@ -179,6 +179,7 @@ class TestHowTheWallsAreBuilt:
     ) -> None:
         # Among few jobs, all of them in their order cost as little as a tenant's own.
         queue(superuser, tenant="globex", count=2000)
+        superuser.execute("ANALYZE jobs")
         with in_tenant("acme"):
             for cheaper_for_a_few_rows in ("seqscan", "bitmapscan", "sort"):
                 ask_nothing(f"SET LOCAL enable_{cheaper_for_a_few_rows} = off")
