@@ -8,10 +8,12 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from benchmarks import decision, drain, idle, neighbour, start, submission
+from benchmarks import decision, drain, idle, limits, neighbour, rates, start, submission
 from benchmarks.figures import Row, document, table
 from benchmarks.ground import Ground, facts, ground
 from opsplatform import os_processes
@@ -19,7 +21,7 @@ from opsplatform.demo import place
 from opsplatform.plane import CHECKOUT
 
 RESULTS = CHECKOUT / "benchmarks" / "results"
-CLAIMS = ("drain", "submission", "start", "idle", "neighbour", "decision")
+CLAIMS = ("drain", "submission", "start", "idle", "neighbour", "limits", "rates", "decision")
 
 
 def main() -> None:
@@ -62,28 +64,51 @@ def run(rows: list[Row], *, folder: Path, only: set[str], quick: bool) -> None:
             tell(row)
     if only == {"decision"}:
         return
-    jobs, pairs = (1000, 1) if quick else (4000, 3)
+    sizes = QUICK if quick else FULL
     with ground(folder=folder) as at:
         token = at.token()
         sample = first_job(at, token=token)
-        if "idle" in only:
-            for row in idle.measure(at, seconds=3 if quick else 15):
-                tell(row)
-        if "start" in only:
-            tell(start.measure(at, times=20 if quick else 100, token=token))
-        if "submission" in only:
-            for rate in (10, 50, 100):
-                tell(submission.measure(at, rate=rate, seconds=3 if quick else 12, token=token))
-                settle(at)
-        if "neighbour" in only:
-            tell(neighbour.measure(at, times=12 if quick else 40, token=token))
-            settle(at)
-        if "drain" in only:
-            tell(drain.measure(at, jobs=jobs, pairs=pairs, sample=sample, events=True))
+        for name, measured in claims(at, sizes=sizes, token=token, sample=sample).items():
+            if name in only:
+                for row in measured:
+                    tell(row)
+                    settle(at)
     if "drain" in only and not quick:
         with ground(folder=folder, events=False) as at:
             sample = first_job(at, token=at.token())
-            tell(drain.measure(at, jobs=jobs, pairs=pairs, sample=sample, events=False))
+            tell(drain.measure(at, jobs=sizes.drain, pairs=sizes.pairs, sample=sample, events=False))
+
+
+class Sizes(NamedTuple):
+    """How much is measured: seconds, times, jobs of a backlog, turns."""
+
+    idle_s: int
+    starts: int
+    rate_s: int
+    light: int
+    limited: int
+    rated: int
+    drain: int
+    pairs: int
+
+
+FULL = Sizes(idle_s=15, starts=100, rate_s=12, light=40, limited=200, rated=500, drain=4000, pairs=3)
+QUICK = Sizes(idle_s=3, starts=20, rate_s=3, light=12, limited=40, rated=100, drain=1000, pairs=1)
+
+
+def claims(at: Ground, *, sizes: Sizes, token: str, sample: str) -> dict[str, Iterator[Row]]:
+    """Return the measuring of each claim on a running plane, none begun, in the order in which they disturb least."""
+    return {
+        "idle": (row for seconds in (sizes.idle_s,) for row in idle.measure(at, seconds=seconds)),
+        "start": (start.measure(at, times=times, token=token) for times in (sizes.starts,)),
+        "submission": (submission.measure(at, rate=rate, seconds=sizes.rate_s, token=token) for rate in (10, 50, 100)),
+        "neighbour": (neighbour.measure(at, times=times, token=token) for times in (sizes.light,)),
+        "limits": limits.rows(at, jobs=sizes.limited, token=token),
+        "rates": (rates.measure(at, jobs=jobs, sample=sample) for jobs in (sizes.rated,)),
+        "drain": (
+            drain.measure(at, jobs=jobs, pairs=sizes.pairs, sample=sample, events=True) for jobs in (sizes.drain,)
+        ),
+    }
 
 
 def first_job(at: Ground, *, token: str) -> str:

@@ -10,6 +10,8 @@ from celery import Celery
 
 QUEUE = "bare"
 STAMPS = "bare.stamps"
+LIMITED = "bare.limited.times"
+RATE_S = 50
 
 app = Celery("bare", broker=os.environ.get("BARE_BROKER_URL"))
 app.conf.update(
@@ -38,3 +40,10 @@ def stamp(self: Any, sent_at: float) -> None:
     delay = time.time() - sent_at
     with self.app.connection_or_acquire() as connection:
         connection.default_channel.client.rpush(STAMPS, repr(delay))
+
+
+@app.task(name="bare.limited", ignore_result=True, bind=True, rate_limit=f"{RATE_S}/s")
+def limited(self: Any) -> None:
+    """Say when it began."""
+    with self.app.connection_or_acquire() as connection:
+        connection.default_channel.client.rpush(LIMITED, repr(time.time()))

@@ -91,9 +91,9 @@ def _without_events(*, folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def bare_worker(at: Ground, *, events: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+def bare_worker(at: Ground, *, events: bool = False, children: int = CHILDREN) -> Iterator[subprocess.Popen[bytes]]:
     """Start bare Celery's worker, wait until it consumes, and stop it again."""
-    words = ["-A", "benchmarks.bare", "worker", "-Q", "bare", "-c", str(CHILDREN), "-n", "bare@%h", *QUIET]
+    words = ["-A", "benchmarks.bare", "worker", "-Q", "bare", "-c", str(children), "-n", "bare@%h", *QUIET]
     with (at.plane.home.parent / "bare.log").open("ab") as log:
         worker = subprocess.Popen(
             [sys.executable, "-m", "celery", *words, *(["-E"] if events else [])],
@@ -106,7 +106,7 @@ def bare_worker(at: Ground, *, events: bool = False) -> Iterator[subprocess.Pope
     try:
         client = valkey(at)
         client.flushdb()
-        send_bare(at, count=CHILDREN)
+        send_bare(at, count=children)
         if not os_processes.wait_until(lambda: client.llen("bare") == 0, within_s=30):
             raise RuntimeError(f"bare Celery's worker did not begin: see {log.name}")
         time.sleep(0.5)  # those few are still being run, which nothing tells

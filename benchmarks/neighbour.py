@@ -56,19 +56,25 @@ def measure(at: Ground, *, times: int, token: str) -> Row:
 
 def lay_backlog(at: Ground, *, token: str) -> None:
     """Queue the neighbour's jobs and wait until they are drained in bundles."""
-    connection = http.client.HTTPConnection(urlsplit(at.plane.url).netloc, timeout=30)
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    body = json.dumps({"type": "ops.sleep", "tenant_id": "acme", "params": {"seconds": NAP_S}}).encode()
-    sample = str(submit(connection, headers=headers, body=body)["job_id"])
-    finished = "SELECT outcome IS NOT NULL FROM jobs WHERE job_id = %s"
-    if not os_processes.wait_until(lambda: bool(at.one(finished, sample)), within_s=30, every_s=0.05):
-        raise RuntimeError("the sample did not end")
+    sample = sample_of(at, token=token, seconds=NAP_S)
     at.database.execute(PRELOAD.encode(), [BACKLOG, sample])
     at.database.execute("VACUUM ANALYZE jobs")
     at.database.execute("NOTIFY ops_scheduler")
     full = "SELECT count(*) > 200 FROM jobs WHERE type = 'ops.sleep' AND status = 'succeeded'"
     if not os_processes.wait_until(lambda: bool(at.one(full)), within_s=30, every_s=0.05):
         raise RuntimeError("the backlog is not being drained")
+
+
+def sample_of(at: Ground, *, token: str, seconds: float) -> str:
+    """Submit a job that sleeps, wait until it is over, and return its id."""
+    connection = http.client.HTTPConnection(urlsplit(at.plane.url).netloc, timeout=30)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    body = json.dumps({"type": "ops.sleep", "tenant_id": "acme", "params": {"seconds": seconds}}).encode()
+    sample = str(submit(connection, headers=headers, body=body)["job_id"])
+    finished = "SELECT outcome IS NOT NULL FROM jobs WHERE job_id = %s"
+    if not os_processes.wait_until(lambda: bool(at.one(finished, sample)), within_s=30, every_s=0.05):
+        raise RuntimeError("the sample did not end")
+    return sample
 
 
 def bare_delay(at: Ground) -> float:

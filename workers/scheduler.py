@@ -6,6 +6,7 @@ nobody claimed, or a worker holds that is gone, comes back from here, and so nee
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -69,6 +70,7 @@ class Scheduler:
         self._refusals = refusals(app)
         # Whether the last look found a few jobs and left none behind, whose they or those under way are, and when.
         self._looked_at, self._streaming, self._served = 0.0, False, set[str]()
+        self._tokens_in_s = math.inf
         self._paces = Paces()
         self._most = settings.ENVIRONMENT.bundle_max
         self._broker_pause_s = 0.0
@@ -115,12 +117,12 @@ class Scheduler:
         pressing = queries.pressing()
         released = release_due(limit=1000) if pressing.due else 0
         told = tell(limit=TOLD_AT_ONCE) if pressing.news else 0
-        self._looked_at, self._streaming = now, False
+        self._looked_at, self._streaming, self._tokens_in_s = now, False, math.inf
         waits = pressing.queued or released or told
         if not waits:
             self._selector.nobody_waits()
         again = waits and not self._broker.away and now >= self._broker_back_at and self._filled()
-        return 0.0 if again or told or self._broker.releasing else LOOK_EVERY_S
+        return 0.0 if again or told or self._broker.releasing else min(LOOK_EVERY_S, self._tokens_in_s)
 
     def lull(self, said: Sequence[str]) -> float:
         """Return for how long more jobs may come before the next look; `said`: the tenants who submitted, or "".
@@ -148,7 +150,7 @@ class Scheduler:
         """
         holding, paces = queries.holding(), self._paces.known()
         again, few, served = False, True, set[str]()
-        flying, held = flight.flying(holding), Held(holding, tokens=rates.left(self._rates))
+        flying, held = flight.flying(holding), Held(holding, tokens=rates.left(self._rates), rates=self._rates)
         shares = self._shares_now()
         self._selector.observe(holding=holding, known=shares, gates=self._gates())
         rooms = []
@@ -199,6 +201,7 @@ class Scheduler:
                 self._paces.wanted()
             again = again or (choice.again and (bool(sent) or not facts))
         self._streaming = few and not again and bool(served)
+        self._tokens_in_s = held.refilled_s()
         self._served = served | {each.tenant_id for each in holding}
         return again
 

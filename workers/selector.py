@@ -246,6 +246,7 @@ class Selector:
         """
         rated = rates_of(tenants, shares=self._shares)
         held.tokens |= rates.left({bucket: rate for bucket, rate in rated.items() if bucket not in held.tokens})
+        held.rates |= rated
 
     def _moves(self, lane: Lane, *, held: Held) -> bool:
         limits = self._limits.get(lane.type, NO_LIMITS)

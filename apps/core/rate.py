@@ -49,6 +49,15 @@ def left(rate: Rate, *, tokens: float, age_s: float) -> float:
     return min(float(rate.burst), tokens + rate.per_s * max(0.0, age_s))
 
 
+def worth_s(rate: Rate) -> float:
+    """Return after how many seconds a spent bucket is worth another look.
+
+    A token's time; where that is short, what several take, so that a fast rate costs ten looks a second and not a look
+    a token; but never so long that the bucket would run over.
+    """
+    return max(1 / rate.per_s, min(rate.burst / rate.per_s, 0.1))
+
+
 def wait_s(rate: Rate, *, held: float, wanted: float = 1.0) -> float:
     """Return the seconds until a bucket that holds `held` tokens has gained `wanted`; 0 where it has them."""
     return max(0.0, wanted - held) / rate.per_s

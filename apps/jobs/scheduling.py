@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
-from apps.core.rate import Rate
+from apps.core.rate import Rate, worth_s
 
 # A band is worth so many seconds of waiting: a job is passed by one of a higher band only if that was queued within
 # so many seconds, for each band between them, after it. A bulk job's turn is therefore that of a critical job queued
@@ -103,7 +103,13 @@ NO_SHARE = TenantShare(weight=1, max_running=0)
 class Held:
     """Slots counted every way a limit may ask, and counted on as choices are made; and the tokens that are left."""
 
-    def __init__(self, holding: Iterable[Holding], *, tokens: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        holding: Iterable[Holding],
+        *,
+        tokens: Mapping[str, int] | None = None,
+        rates: Mapping[str, Rate] | None = None,
+    ) -> None:
         self.pool: Counter[str] = Counter()
         self.pool_tenant: Counter[tuple[str, str]] = Counter()
         self.tenant: Counter[str] = Counter()
@@ -111,6 +117,7 @@ class Held:
         self.type_tenant: Counter[tuple[str, str]] = Counter()
         self.key: Counter[tuple[str, str]] = Counter()
         self.tokens = dict(tokens or {})
+        self.rates = dict(rates or {})
         for held in holding:
             self._count(held.environment, held.tenant_id, held.type, held.concurrency_key)
 
@@ -151,6 +158,10 @@ class Held:
     def spent(self, bucket: str) -> bool:
         """Say whether a bucket has no token left; one that is not known here has no rate."""
         return self.tokens.get(bucket, 1) < 1
+
+    def refilled_s(self) -> float:
+        """Return after how many seconds another look may find tokens where none are left; infinity if all have some."""
+        return min((worth_s(rate) for bucket, rate in self.rates.items() if self.spent(bucket)), default=math.inf)
 
     def key_taken(self, job: Waiting) -> bool:
         """Say whether a job of the same concurrency key holds a slot: one does at a time."""

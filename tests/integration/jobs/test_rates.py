@@ -14,6 +14,7 @@ from apps.jobs.bundling import Bundle
 from apps.jobs.operations import leadership, rates
 from apps.jobs.scheduling import Waiting
 from tests.integration.conftest import Change, Control, Look
+from tests.support.queue import queue
 from tests.support.work import admitted
 from workers.scheduler import Scheduler
 
@@ -63,6 +64,23 @@ def test_what_is_rolled_back_took_nothing(control: Control) -> None:
             rates.take(jobs(4), rates=FIVE)
             transaction.set_rollback(True)
         assert rates.left(FIVE) == {"type:ops.noop": 5}
+
+
+def test_a_look_that_is_barred_by_a_fast_rate_is_followed_by_another_soon(
+    scheduler: Scheduler, change: Change, look: Look, superuser: psycopg.Connection
+) -> None:
+    change("UPDATE plans SET rate = '20/s burst 2' WHERE plan_id = 'gold'")
+    queue(superuser, tenant="acme", count=5)
+    assert scheduler.step() <= 0.1
+    assert look("SELECT count(*) AS n FROM jobs WHERE status = 'dispatched'") == [{"n": 2}]
+
+
+def test_a_slow_rate_costs_no_more_looks_than_none(
+    scheduler: Scheduler, change: Change, superuser: psycopg.Connection
+) -> None:
+    change("UPDATE plans SET rate = '60/h burst 2' WHERE plan_id = 'gold'")
+    queue(superuser, tenant="acme", count=5)
+    assert scheduler.step() == 1.0
 
 
 def facts_of(job_id: UUID) -> dict[UUID, Waiting]:
