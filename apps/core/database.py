@@ -8,6 +8,12 @@ from typing import Any, Self
 import psycopg
 from django.db import connection, models
 
+# A UUIDv7 made by a statement; PostgreSQL has a function of its own only from 18 on.
+UUID7 = (
+    "encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING substring(int8send(floor(extract(epoch FROM"
+    " clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6), 52, 1), 53, 1), 'hex')::uuid"
+)
+
 
 class ClockTimestamp(models.Func):
     """PostgreSQL's `clock_timestamp()`: the instant of the statement, where `now()` is its transaction's beginning."""
