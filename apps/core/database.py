@@ -8,10 +8,11 @@ from typing import Any, Self
 import psycopg
 from django.db import connection, models
 
-# A UUIDv7 made by a statement; PostgreSQL has a function of its own only from 18 on.
+# A UUIDv7 of a statement's own; `{place}` (0 to 4095) orders those of one statement. PostgreSQL 18 has a function, but
+# nothing before it.
 UUID7 = (
-    "encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING substring(int8send(floor(extract(epoch FROM"
-    " clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6), 52, 1), 53, 1), 'hex')::uuid"
+    "(lpad(to_hex(floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint), 12, '0') || '7'"
+    " || lpad(to_hex({place}), 3, '0') || right(replace(gen_random_uuid()::text, '-', ''), 16))::uuid"
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db.models import Q
@@ -44,8 +44,10 @@ def redeliver_since(*, webhook_id: UUID, since: datetime, until: datetime | None
     """
     _enabled(webhook_id)
     states = REDELIVERABLE if delivered_too else MISSED
-    # A delivery is born after its event: its id says where in the index to begin.
-    span = Q(webhook_id=webhook_id, occurred_at__gte=since, delivery_id__gte=first_id_at(since))
+    # A delivery is born after its event, so its id says where in the index to begin; a second for clocks that are asked
+    # at two places of a statement.
+    first = first_id_at(since - timedelta(seconds=1))
+    span = Q(webhook_id=webhook_id, occurred_at__gte=since, delivery_id__gte=first)
     if until is not None:
         span &= Q(occurred_at__lt=until)
     asked = Delivery.objects.filter(span, state__in=states)

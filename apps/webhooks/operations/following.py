@@ -16,6 +16,7 @@ from apps.webhooks.models import Webhook
 
 CONSUMER = "webhooks"
 BATCH = 500
+PLACE = "row_number() OVER (PARTITION BY w.webhook_id ORDER BY e.sequence)"
 # To a webhook that is disabled nothing is sent, but what it misses is kept: somebody may ask for it.
 FOLLOW = f"""
 WITH come AS MATERIALIZED (
@@ -24,7 +25,7 @@ WITH come AS MATERIALIZED (
 ), made AS (
     INSERT INTO webhook_deliveries (delivery_id, tenant_id, webhook_id, event_id, event_type, occurred_at, state, tries,
                                     claim, due_at, settled_at, attempts)
-    SELECT {UUID7}, w.tenant_id, w.webhook_id, e.event_id, e.type, e.occurred_at,
+    SELECT {UUID7.format(place=PLACE)}, w.tenant_id, w.webhook_id, e.event_id, e.type, e.occurred_at,
            CASE WHEN w.disabled_at IS NULL THEN 'waiting' ELSE 'held' END, 0, 0, clock_timestamp(),
            CASE WHEN w.disabled_at IS NOT NULL THEN clock_timestamp() END, '[]'
       FROM come e JOIN webhooks w ON w.tenant_id = e.tenant_id

@@ -15,6 +15,7 @@ from apps.events.operations import number_committed
 from tests.integration.conftest import Control, Look
 from tests.support.api import Module, said
 from tests.support.receiver import Receiver, receiving
+from workers import webhooks
 from workers.webhooks import Sender
 
 WEBHOOKS = "/operations/webhooks"
@@ -80,8 +81,9 @@ def hooked(acme: Module, globex: Module) -> Hooked:
 
 
 @pytest.fixture
-def sender(db: None) -> Iterator[Sender]:
+def sender(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sender]:
     """A sender, in this process; its own loop is played by `sending`."""
+    monkeypatch.setattr(webhooks, "UPKEEP_EVERY_S", 0.1)
     made = Sender()
     yield made
     made._pool.shutdown(wait=False, cancel_futures=True)

@@ -40,7 +40,9 @@ def test_an_event_is_told_signed_and_once(
     assert told.event["specversion"] == "1.0"
     assert told.event["sequence"] == f"{event['sequence']:020d}"
     assert webhook["secret"].encode() not in told.body
-    tried = only(only(deliveries())["attempts"])
+    delivery = only(deliveries())
+    assert (delivery["delivery_id"].version, delivery["event_id"]) == (7, event["event_id"])
+    tried = only(delivery["attempts"])
     assert (tried["status"], tried["error"], tried["answer_bytes"]) == (204, None, 0)
 
 
