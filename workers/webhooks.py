@@ -175,11 +175,12 @@ def send(claimed: Claimed, *, production: bool) -> Sent:
 def _ask(claimed: Claimed, *, production: bool) -> tuple[Answer, bytes]:
     if production and not outbound.target(claimed.url).secure:
         return Answer(None, "not_https"), b""
+    body = encoded(claimed.event)
     with outbound.request(
         claimed.url,
         method="POST",
         networks=grants.grant(tenant_id=claimed.tenant_id).networks,
-        body=(body := encoded(claimed.event)),
+        body=body,
         headers=_headers(claimed, body=body),
         connect_s=CONNECT_WITHIN_S,
         silent_s=ANSWER_WITHIN_S,

@@ -223,9 +223,10 @@ def _note(sent: Sent, *, found: _Held) -> None:
     usual = sent.took_ms if found.usual_ms is None else found.usual_ms
     step: dict[str, Any] = {
         **standing._asdict(),
-        "left_alone_until": now + timedelta(seconds=alone_s) if alone_s else None,
         "usual_ms": round(usual + USUAL_WEIGHT * (sent.took_ms - usual)),
     }
+    if alone_s:  # a success takes nothing back: the receiver may have asked for time in another answer a moment ago
+        step["left_alone_until"] = now + timedelta(seconds=alone_s)
     if answer.accepted:
         step["delivered_at"] = now
     Webhook.every.filter(webhook_id=webhook_id).update(**step)

@@ -187,6 +187,20 @@ class TestWhoMay:
         for each in webhooks:
             assert said(both.get(f"{WEBHOOKS}/{each['webhook_id']}"))["tenant_id"] == each["tenant_id"]
 
+    def test_a_platform_module_reads_all_and_writes_for_the_one_it_names(self, acme: Module, look: Look) -> None:
+        platform, theirs = Module("*", scope=SCOPES), made(acme)
+        refused(platform.post(ASKED, path=WEBHOOKS), 400, "tenant_required")
+        mine = made(platform, tenant_id="globex")
+        address = f"{WEBHOOKS}/{theirs['webhook_id']}"
+        assert {each["webhook_id"] for each in said(platform.get(WEBHOOKS))["items"]} == {
+            mine["webhook_id"],
+            theirs["webhook_id"],
+        }
+        assert said(platform.get(f"{address}/deliveries")) == {"items": [], "next": None}
+        assert patched(platform, theirs, version=1, enabled=False)["disabled_reason"] == "by_request"
+        assert only(look("SELECT * FROM events WHERE type = 'operations.webhook.disabled'"))["tenant_id"] == "acme"
+        assert platform.ask("DELETE", address).status_code == 204
+
 
 def test_a_changed_key_changes_the_secrets_and_a_missing_one_is_no_secret(
     acme: Module, settings: Settings, tmp_path: Path
