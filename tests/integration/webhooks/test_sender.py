@@ -60,7 +60,7 @@ class TestNobodyWaitsForAnother:
         self, receivers: Receivers, hooked: Hooked, sending: Sending
     ) -> None:
         go_on = threading.Event()
-        bad = [receivers(lambda _: (500 + go_on.wait(30), {}, b"")) for _ in range(12)]
+        bad = [receivers(lambda _: (500 + go_on.wait(30), {}, b"")) for _ in range(20)]
         good = receivers()
         try:
             for each in bad:
@@ -69,8 +69,11 @@ class TestNobodyWaitsForAnother:
             for _ in range(5):
                 admitted()
                 admitted(tenant="globex")
-            sending(lambda: len(good.told) == 5)
-            assert sum(each.open_now for each in bad) <= pacing.OF_A_TENANT
+            sending(lambda: len(good.told) == 5, within_s=10)
+            sending(lambda: sum(each.open_now for each in bad) == 8, within_s=10)
+            for _ in range(5):
+                sending(lambda: True)
+            assert sum(each.open_now for each in bad) == 8, "half of the threads, whatever it owns"
         finally:
             go_on.set()
 

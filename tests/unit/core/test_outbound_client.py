@@ -156,6 +156,17 @@ def test_a_host_that_drips_its_answer_is_cut_off(text: bytes) -> None:
         assert time.monotonic() - began < 5
 
 
+def test_a_host_that_says_nothing_is_cut_off() -> None:
+    go_on = threading.Event()
+    with talking(lambda _: (go_on.wait(20), None)[1]) as url:
+        began = time.monotonic()
+        with pytest.raises(outbound.UnreachableError) as raised:
+            asked(url, total_s=0.5)
+        go_on.set()
+        assert raised.value.slow
+        assert time.monotonic() - began < 5
+
+
 def test_a_host_that_drips_its_body_is_cut_off() -> None:
     with talking(drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")) as url:
         began = time.monotonic()
