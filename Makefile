@@ -36,8 +36,8 @@ down: set-up  ## stop what a lost terminal left running
 reset: set-up  ## stop everything and erase OPS_HOME, after asking (YES=1 does not ask)
 	@exec $(VENV)/python -m opsplatform.supervisor reset $(if $(YES),--yes)
 
-test: set-up  ## run the whole test suite
-	@exec $(VENV)/python -m pytest $(ARGS)
+test: set-up  ## run the whole test suite on three workers; ARGS=-n0: on one
+	@exec $(VENV)/python -m pytest -n 3 $(ARGS)
 
 check: set-up  ## format, lint, types, import contracts, migrations in step, docs in step
 	@$(VENV)/ruff check .

@@ -124,7 +124,9 @@ def measure(session: psycopg.Connection[Any], *, looks: int, jobs: int, tenants:
             began = time.perf_counter()
             holding = queries.holding()
             selector.observe(holding=holding, known=known.now())
-            chosen = selector.choose(pool=pool, free=LEASES, held=Held(holding)).jobs
+            held = Held(holding)
+            selector.discover([pool.name], held=held)
+            chosen = selector.choose(pool=pool, free=LEASES, held=held).jobs
             times.append((time.perf_counter() - began) * 1000)
             assert len(chosen) >= min(LEASES, tenants), "too little was chosen"
             fences = dict(session.execute(DISPATCH.encode(), [[job.job_id for job in chosen]]).fetchall())

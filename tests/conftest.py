@@ -7,11 +7,7 @@ rows are committed, as in life, and swept away behind it. The plane is `make up`
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -24,10 +20,12 @@ from django.conf import settings
 from django.db import connection
 from pytest_django import DjangoDbBlocker
 
-from opsplatform import embedded
+from opsplatform import embedded, os_processes
+from opsplatform.embedded.server import random_port
 from opsplatform.plane import Plane
 from opsplatform.settings.environment import DatabaseRole, database_parameters
 from tests.environment import HOME
+from tests.support.broom import Broom
 from tests.support.client import Caller, Truth
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a request would drown what a failed test has to say
@@ -43,14 +41,16 @@ SWEPT = (
 
 @pytest.fixture(scope="session")
 def services() -> Iterator[embedded.Services]:
-    """PostgreSQL and Valkey of the suite, set up as a plane is."""
-    started = embedded.start(home=HOME, variables={})
-    try:
-        manage = [sys.executable, str(CHECKOUT / "manage.py"), "set_up"]
-        subprocess.run(manage, check=True, env={**os.environ, "OPS_HOME": str(HOME)}, timeout=60)
+    """PostgreSQL and Valkey of the suite: a plane without processes, which ends with us whatever ends us."""
+    nothing = HOME.with_name("Procfile")
+    nothing.touch()
+    port, flower_port = _free_ports(2)
+    with Plane(home=HOME, port=port, flower_port=flower_port, procfile=nothing):
+        started = embedded.find(home=HOME)
+        assert started is not None
         yield started
-    finally:
-        embedded.stop(home=HOME)
+        # Nobody needs what is in it: a stop that first writes it all down takes its ten seconds.
+        embedded.stop_postgres(home=HOME, mode="immediate")
 
 
 @pytest.fixture(scope="session")
@@ -76,15 +76,21 @@ def superuser(services: embedded.Services, django_db_setup: None) -> Iterator[ps
         yield session
 
 
+@pytest.fixture(scope="session")
+def broom(superuser: psycopg.Connection) -> Broom:
+    """What sweeps up behind each test."""
+    return Broom(session=superuser, tables=SWEPT.split(", "))
+
+
 @pytest.fixture
-def db(django_db_blocker: DjangoDbBlocker, superuser: psycopg.Connection) -> Iterator[None]:
+def db(django_db_blocker: DjangoDbBlocker, broom: Broom) -> Iterator[None]:
     """The database, as the web process has it (role `ops_app`); what the test commits is swept away behind it."""
     with django_db_blocker.unblock():
         try:
             yield
         finally:
             connection.close()
-            superuser.execute(f"TRUNCATE {SWEPT} RESTART IDENTITY CASCADE".encode())
+            broom.sweep()
 
 
 @pytest.fixture
@@ -149,10 +155,10 @@ def truth(plane: Plane) -> Truth:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Return ports that were free a moment ago."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [each.getsockname()[1] for each in held]
-    finally:
-        for each in held:
-            each.close()
+    """Return ports that were free a moment ago, and that no outgoing connection of another worker's plane can take."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random_port()
+        if port not in found and os_processes.why_not_listen(host="127.0.0.1", port=port) is None:
+            found.append(port)
+    return found

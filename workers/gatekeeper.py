@@ -32,7 +32,7 @@ def note(
     `awaited`: by (tenant, type), the gate of what is held until a decision point answers.
     """
     holding = queries.holding()
-    held, crews = Held(holding), flight.crews()
+    held, children = Held(holding), flight.children()
     with connection.cursor() as cursor:
         cursor.execute(SLOTS)
         pools = cursor.fetchall()
@@ -40,7 +40,7 @@ def note(
     for name, slots, paused in pools:
         if paused:
             shut.add(ShutGate("paused", environment=name))
-        if name not in crews or not crews[name].children:
+        if not children.get(name):
             shut.add(ShutGate("no_workers", environment=name))
         if held.pool[name] >= slots:
             shut.add(ShutGate("environment_full", environment=name))
@@ -73,7 +73,7 @@ def note(
     loads = {
         name: Load(
             Counter(each.type for each in holding if each.environment == name),
-            crews[name].children if name in crews else 0,
+            children.get(name, 0),
             selector.waiting_weight(name),
         )
         for name, _, _ in pools

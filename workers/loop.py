@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 import psycopg
 import structlog
 from django.conf import settings
-from django.db import Error, close_old_connections, connection
+from django.db import Error, connection
 
 from workers.heart import Heart
 
@@ -27,6 +27,9 @@ LOCKS = {
     "submitter": 0x6F707304,
     "webhooks": 0x6F707306,
 }
+
+
+Lull = Callable[[Sequence[str]], float]
 
 
 class Leadership:
@@ -51,13 +54,17 @@ class Leadership:
                 self._session.execute(f"LISTEN {self._channel}")
         return True
 
-    def rest(self, *, seconds: float, stop: threading.Event) -> None:
-        """Wait up to `seconds`, or until the channel speaks; all that was said meanwhile counts as one word."""
+    def rest(self, *, seconds: float, stop: threading.Event, lull: Lull | None = None) -> None:
+        """Wait up to `seconds`, or until the channel speaks; all that was said meanwhile counts as one word.
+
+        Then for as long as `lull` says of what was heard, asked again after each word.
+        """
         if self._session is None or self._channel is None:
             stop.wait(seconds)
             return
-        for _ in self._session.notifies(timeout=seconds, stop_after=1):
-            pass
+        said = [word.payload for word in self._session.notifies(timeout=seconds, stop_after=1)]
+        while said and lull is not None and not stop.is_set() and (wait_s := lull(said)) > 0:
+            said += [word.payload for word in self._session.notifies(timeout=wait_s, stop_after=1)]
 
     def release(self) -> None:
         """Give up the lock, if held."""
@@ -66,10 +73,11 @@ class Leadership:
             self._session = None
 
 
-def run(*, role: str, step: Callable[[], float], channel: str | None = None) -> None:
+def run(*, role: str, step: Callable[[], float], channel: str | None = None, lull: Lull | None = None) -> None:
     """Call `step` while this process leads; it returns the seconds to rest before the next, sooner if woken.
 
-    A step that meets a dead database is tried again after a pause that doubles from 0.2 to 2 s. Returns on SIGTERM.
+    `lull`: how many seconds more may come before the step, by the words with which it was woken. A step that meets a
+    dead database is tried again after a pause that doubles from 0.2 to 2 s. Returns on SIGTERM.
     """
     stop = threading.Event()
 
@@ -83,7 +91,6 @@ def run(*, role: str, step: Callable[[], float], channel: str | None = None) -> 
     registered, leading, pause_s = False, False, 0.2
     while not stop.is_set():
         try:
-            close_old_connections()
             if not registered:
                 heart.register()
                 heart.start()
@@ -97,7 +104,7 @@ def run(*, role: str, step: Callable[[], float], channel: str | None = None) -> 
                 leading = True
             rest_s = step()
             pause_s = 0.2
-            leadership.rest(seconds=rest_s, stop=stop)
+            leadership.rest(seconds=rest_s, stop=stop, lull=lull)
         except (Error, psycopg.Error) as error:
             log.warning(
                 "database_away", role=role, error=type(error).__name__, detail=str(error).strip()[:200], pause_s=pause_s

@@ -6,7 +6,6 @@ nobody claimed, or a worker holds that is gone, comes back from here, and so nee
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -26,7 +25,16 @@ from apps.jobs.operations.dispatch import Dispatched, dispatch, release_due
 from apps.jobs.operations.news import tell
 from apps.jobs.operations.wake import CHANNEL
 from apps.jobs.pausing import pause_gate
-from apps.jobs.scheduling import Gate, Held, TenantShare, TypeLimits, Waiting, rates_of, type_bucket
+from apps.jobs.scheduling import (
+    Gate,
+    Held,
+    TenantShare,
+    TypeLimits,
+    Waiting,
+    bucket_names,
+    rates_of,
+    type_bucket,
+)
 from apps.jobs.types import REGISTRY
 from apps.tenancy import keys
 from apps.tenancy.context import across_tenants
@@ -34,6 +42,7 @@ from workers import gatekeeper, loop
 from workers.admission import Admission
 from workers.broker import Broker, refusals
 from workers.message import Message
+from workers.paces import Paces
 from workers.policies import retry_of
 from workers.selector import KnownShares, Selector
 
@@ -47,8 +56,7 @@ KILL_AFTER_S = recover.OVERTIME_S + 5
 BROKER_PAUSE_S = (0.5, 5.0)
 # Kombu's Redis transport reads the lists of smaller numbers first.
 AHEAD, IN_TURN = 0, 6
-GATHER_S, FEW = 0.015, 16
-PACE_EVERY_S, PACE_SOON_S = 2.0, 0.1
+GATHER_S, FEW = 0.03, 16
 
 
 class Scheduler:
@@ -59,7 +67,8 @@ class Scheduler:
         self._swept_at = self._noted_at = 0.0
         self._broker = Broker(app=app)
         self._refusals = refusals(app)
-        self._looked_at, self._found = 0.0, 0
+        # Whether the last look found a few jobs and left none behind, whose they or those under way are, and when.
+        self._looked_at, self._streaming, self._served = 0.0, False, set[str]()
         self._paces = Paces()
         self._most = settings.ENVIRONMENT.bundle_max
         self._broker_pause_s = 0.0
@@ -77,14 +86,13 @@ class Scheduler:
     def run(self) -> None:
         """Schedule until SIGTERM."""
         with across_tenants():
-            loop.run(role="scheduler", step=self.step, channel=CHANNEL)
+            loop.run(role="scheduler", step=self.step, channel=CHANNEL, lull=self.lull)
 
     def step(self) -> float:
         """Look once: release what is due, tell of ends, sweep when it is time, fill the free slots; return the rest.
 
         With the broker away nothing is dispatched: a slot held for a message that cannot be sent would serve nobody.
         """
-        self._gather()
         now = time.monotonic()
         if now - self._swept_at >= SWEEP_EVERY_S:
             self._swept_at = now
@@ -99,26 +107,30 @@ class Scheduler:
                 shares=self._shares_now(),
                 selector=self._selector,
             )
-        release_due(limit=1000)
-        told = tell(limit=TOLD_AT_ONCE)
         self._admission.look()
         self._broker.look()
         if not self._epoch:
             self._epoch = leadership.take_office(role="scheduler")
             self._selector.begin()
-        again = not self._broker.away and now >= self._broker_back_at and self._filled()
+        pressing = queries.pressing()
+        released = release_due(limit=1000) if pressing.due else 0
+        told = tell(limit=TOLD_AT_ONCE) if pressing.news else 0
+        self._looked_at, self._streaming = now, False
+        waits = pressing.queued or released or told
+        if not waits:
+            self._selector.nobody_waits()
+        again = waits and not self._broker.away and now >= self._broker_back_at and self._filled()
         return 0.0 if again or told or self._broker.releasing else LOOK_EVERY_S
 
-    def _gather(self) -> None:
-        """After a look that found only a few jobs, let some more come before the next.
+    def lull(self, said: Sequence[str]) -> float:
+        """Return for how long more jobs may come before the next look; `said`: the tenants who submitted, or "".
 
-        Whoever comes alone is looked at at once. Of a stream each job would cost a look, a message and a claim of its
-        own; gathered for a moment, several share them.
+        Whoever comes alone is looked at at once, and so is who holds nothing yet. Of a stream each job would cost a
+        look, a message, a claim and an end of its own; gathered for a moment, several share them.
         """
-        early_s = self._looked_at + GATHER_S - time.monotonic()
-        if 0 < self._found < FEW and early_s > 0:
-            threading.Event().wait(early_s)
-        self._looked_at, self._found = time.monotonic(), 0
+        if not self._streaming or any(word and word not in self._served for word in said):
+            return 0.0
+        return self._looked_at + GATHER_S - time.monotonic()
 
     def _filled(self) -> bool:
         """Fill; whoever finds another in office goes back to asking whether it leads at all."""
@@ -134,29 +146,32 @@ class Scheduler:
 
         What was dispatched may have brought a key or type to its limit: then there is more to see behind what it bars.
         """
-        again = False
-        holding, flying, paces = queries.holding(), flight.flying(), self._paces.known()
+        holding, paces = queries.holding(), self._paces.known()
+        again, few, served = False, True, set[str]()
+        flying, held = flight.flying(holding), Held(holding, tokens=rates.left(self._rates))
         shares = self._shares_now()
         self._selector.observe(holding=holding, known=shares, gates=self._gates())
-        held = Held(holding, tokens=rates.left(self._rates))
-        crews = flight.crews()
+        rooms = []
         for pool in queries.pools():
-            crew, here = crews[pool.name], flying.get(pool.name, [])
-            room = bundling.jobs_to_choose(flying=len(here), children=crew.children, paces=paces, most=self._most)
-            free = min(room, pool.capacity - held.pool[pool.name])
+            under_way = len(flying.get(pool.name, []))
+            room = bundling.jobs_to_choose(flying=under_way, children=pool.children, paces=paces, most=self._most)
+            rooms.append((pool, min(room, pool.capacity - held.pool[pool.name])))
+        self._selector.discover([pool.name for pool, free in rooms if free > 0], held=held)
+        for pool, free in rooms:
             if free <= 0:
+                few = few and not flying.get(pool.name)
                 continue
+            here = flying.get(pool.name, [])
             # Beyond what keeps every child busy, only whoever comes new may still go ahead of what is under way.
-            choice = self._selector.choose(pool=pool, free=free, held=held, newcomers_only=len(here) > crew.children)
+            choice = self._selector.choose(pool=pool, free=free, held=held, newcomers_only=len(here) > pool.children)
             permitted = self._admission.permitted(choice.jobs)
             facts = {job.job_id: job for job in choice.jobs}
-            alone = flight.alone_among(list(facts)) if facts else set()
             bundles = bundling.pack(
-                [Candidate(job.job_id, job.tenant_id, job.type, job.job_id in alone) for job in permitted],
+                [Candidate(job.job_id, job.tenant_id, job.type, job.alone) for job in permitted],
                 paces=paces,
                 flying=here,
-                children=crew.children,
-                reserved=crew.reserved,
+                children=pool.children,
+                reserved=pool.reserved_slots,
                 newcomers=choice.newcomers,
                 most=self._most,
             )
@@ -169,7 +184,8 @@ class Scheduler:
                 self._admission.note([])
                 return False
             sent = [each for bundle in made for each in bundle]
-            self._found += len(sent)
+            served |= {job.tenant_id for job in choice.jobs}
+            few = few and len(choice.jobs) < min(free, FEW)
             self._admission.note([each.job_id for each in sent])
             for job_id in facts.keys() - {each.job_id for each in sent}:
                 held.take_back(pool.name, facts[job_id])
@@ -177,11 +193,13 @@ class Scheduler:
                 [((each.job_id, each.fence), facts[each.job_id]) for each in sent], environment=pool.name
             )
             ahead = {job_id for bundle in bundles if bundle.express for job_id in bundle.jobs}
-            if made and not self._publish(made, queue=crew.queue, ahead=ahead):
+            if made and not self._publish(made, queue=pool.queue, ahead=ahead):
                 return False
             if any(each.type not in paces for each in sent):
                 self._paces.wanted()
             again = again or (choice.again and (bool(sent) or not facts))
+        self._streaming = few and not again and bool(served)
+        self._served = served | {each.tenant_id for each in holding}
         return again
 
     def _gates(self) -> Sequence[Gate]:
@@ -196,18 +214,21 @@ class Scheduler:
     def _dispatch(
         self, bundles: Sequence[Bundle], *, facts: Mapping[UUID, Waiting], shares: Mapping[str, TenantShare]
     ) -> list[list[Dispatched]]:
-        """Dispatch in one transaction with the proof that this process still leads and with the tokens of rates.
+        """Dispatch in one statement with the proof that this process still leads; where rates apply, with their tokens.
 
         A process that was stopped between looking and dispatching, while another took over, gets nothing. Raises
         `OverRateError`, and dispatches nothing, where tokens were counted on that are not there.
         """
         if not bundles:
             return []
+        wanted = [facts[job_id] for bundle in bundles for job_id in bundle.jobs]
+        rated = self._rates | rates_of({job.tenant_id for job in wanted}, shares=shares)
+        bundled = [bundle.jobs for bundle in bundles]
+        if rated.keys().isdisjoint(bucket_names(wanted)):
+            return dispatch(bundled, epoch=self._epoch)
         with transaction.atomic():
-            leadership.confirm(role="scheduler", epoch=self._epoch)
-            made = dispatch([bundle.jobs for bundle in bundles])
-            sent = [facts[each.job_id] for bundle in made for each in bundle]
-            rates.take(sent, rates=self._rates | rates_of({job.tenant_id for job in sent}, shares=shares))
+            made = dispatch(bundled, epoch=self._epoch)
+            rates.take([facts[each.job_id] for bundle in made for each in bundle], rates=rated)
         return made
 
     def _publish(self, bundles: Sequence[Sequence[Dispatched]], *, queue: str, ahead: Collection[UUID]) -> bool:
@@ -259,27 +280,6 @@ class Scheduler:
         ended = {"lost": lost, "unclaimed": unclaimed, "overtime": overtime, "silent": silent, "deaf": deaf}
         if gone or overdue or any(ended.values()):
             log.warning("swept", gone=gone, overdue=_ids(overdue), **{name: _ids(ids) for name, ids in ended.items()})
-
-
-class Paces:
-    """How long jobs of each type take, as last read; what was once known is kept until something newer is."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, float] = {}
-        self._read_at = 0.0
-        self._every_s = PACE_EVERY_S
-
-    def known(self) -> dict[str, float]:
-        """Return the paces, read again when it is time."""
-        now = time.monotonic()
-        if now - self._read_at >= self._every_s:
-            self._read_at, self._every_s = now, PACE_EVERY_S
-            self._known |= flight.paces()
-        return self._known
-
-    def wanted(self) -> None:
-        """Read again soon: a type was sent off whose pace nobody knows."""
-        self._every_s = PACE_SOON_S
 
 
 def _ids(ended: set[tuple[UUID, int]]) -> list[str]:

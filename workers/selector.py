@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from uuid import UUID
 
 from apps.core.rate import parse_rate
 from apps.jobs import roster as rosters
@@ -34,6 +35,7 @@ from apps.jobs.scheduling import (
     gate_of,
     rates_of,
     tenant_may,
+    turn,
 )
 from apps.subscription import queries as subscription
 
@@ -119,14 +121,32 @@ class Selector:
             roster.moved(changed, tag=line.tag)
             roster.unpark_these(ended, tag=line.begin)
 
+    def discover(self, environments: Iterable[str], *, held: Held) -> None:
+        """Bring in, for each of these, the next slice of those who wait, and who has just begun to."""
+        after = {environment: self._roster(environment).after for environment in environments}
+        if not after:
+            return
+        found = selection.waiting_tenants(after=after, limit=rosters.SLICE)
+        for environment, tenants in found.items():
+            self._rosters[environment].found(tenants)
+        if any(self._rosters[environment].after for environment in after):
+            for environment, tenant_id in selection.newest_tenants():
+                found.get(environment, []).append(tenant_id)
+        for environment, tenants in found.items():
+            roster, line = self._rosters[environment], self._ledger.line(environment)
+            for tenant_id in tenants:
+                if tenant_id not in roster:
+                    line.begin(tenant_id)
+                    busy = held.pool_tenant[environment, tenant_id] > 0
+                    roster.enter(tenant_id, tag=line.tag(tenant_id), busy=busy)
+
     def choose(self, *, pool: Pool, free: int, held: Held, newcomers_only: bool = False) -> Choice:
         """Return up to `free` jobs of `pool`, fairly and within every limit; they are counted in `held`.
 
-        A look examines at most `CHUNK * CHUNKS` tenants, those with the lowest virtual times first.
+        Chosen among those who were discovered. A look examines at most `CHUNK * CHUNKS` tenants, those with the lowest
+        virtual times first.
         """
-        roster = self._rosters.setdefault(pool.name, Roster())
-        line = self._ledger.line(pool.name)
-        self._discover(pool.name, roster=roster, held=held)
+        roster, line = self._roster(pool.name), self._ledger.line(pool.name)
         roster.unpark(tag=line.begin)
         look = _Look(pool=pool, free=free, held=held, roster=roster, shares=self._choosing(line))
         for n in range(CHUNKS):
@@ -147,6 +167,10 @@ class Selector:
         self._ledger.forget(pool.name, keep=self._shares)
         return Choice(jobs=look.chosen, newcomers=roster.newcomers, again=again)
 
+    def nobody_waits(self) -> None:
+        """Forget who waited: nothing is queued anywhere."""
+        self._rosters.clear()
+
     def waiting_weight(self, environment: str) -> float:
         """Return the weight of the tenants that wait there, together, as far as it is known."""
         roster = self._rosters.get(environment)
@@ -163,18 +187,8 @@ class Selector:
         roster.served(served)
         roster.moved(served, tag=line.tag)
 
-    def _discover(self, environment: str, *, roster: Roster, held: Held) -> None:
-        """Bring in the next slice of those who wait, and who has just begun to."""
-        found = selection.waiting_tenants(environment=environment, after=roster.after, limit=rosters.SLICE)
-        roster.found(found)
-        if roster.after:
-            found = [*found, *selection.newest_tenants(environment=environment, among=rosters.SLICE)]
-        line = self._ledger.line(environment)
-        for tenant_id in found:
-            if tenant_id not in roster:
-                line.begin(tenant_id)
-                busy = held.pool_tenant[environment, tenant_id] > 0
-                roster.enter(tenant_id, tag=line.tag(tenant_id), busy=busy)
+    def _roster(self, environment: str) -> Roster:
+        return self._rosters.setdefault(environment, Roster())
 
     def _choosing(self, line: Line) -> Shares:
         def cost_s(job: Waiting) -> float:
@@ -185,6 +199,7 @@ class Selector:
     def _examine(self, tenants: Sequence[str], *, look: _Look) -> None:
         """Choose among the jobs of these tenants, and say of each where it stands then."""
         pool, held, shares = look.pool, look.held, look.shares
+        exhausted: set[str] = set()
         self._count_tokens(tenants, held=held)
         barred = {
             tenant_id: why
@@ -192,24 +207,32 @@ class Selector:
             if (why := tenant_may(tenant_id, pool=pool, held=held, share=shares.of(tenant_id))) is not None
         }
         lanes = selection.lanes(environment=pool.name, tenants=[each for each in tenants if each not in barred])
-        waiting = self._heads([lane for lane in lanes if self._moves(lane, held=held)], of=len(tenants), look=look)
-        chosen = choose(
-            pool=pool,
-            free=look.room,
-            waiting=waiting,
-            held=held,
-            shares=replace(shares, tag=look.tag),
-            horizon=look.roster.first_tag,
-        )
-        look.take(chosen)
+        heads = _Heads(look, lanes=[lane for lane in lanes if self._moves(lane, held=held)], of=len(tenants))
+        may_move = {job.tenant_id for job in heads.jobs}
+        while True:
+            chosen = choose(
+                pool=pool,
+                free=look.room,
+                waiting=heads.jobs,
+                held=held,
+                shares=replace(shares, tag=look.tag),
+                horizon=look.roster.first_tag,
+                partly=heads.partly,
+            )
+            look.take(chosen, cut=heads.cut)
+            exhausted |= chosen.exhausted
+            if chosen.short is None:
+                break
+            still = [lane for lane in lanes if lane.tenant_id == chosen.short and self._moves(lane, held=held)]
+            if not heads.read_on(chosen.short, lanes=still):
+                exhausted.add(chosen.short)
         have_jobs = {lane.tenant_id for lane in lanes}
-        may_move = {job.tenant_id for job in waiting}
         for tenant_id in tenants:
             if tenant_id in barred:
                 look.roster.park(tenant_id) if barred[tenant_id] in PARKED_FOR else look.done.add(tenant_id)
             elif tenant_id not in have_jobs:
                 look.roster.gone(tenant_id)
-            elif tenant_id in may_move and tenant_id not in chosen.exhausted:
+            elif tenant_id in may_move and tenant_id not in exhausted:
                 look.roster.line_up(tenant_id, tag=look.tag(tenant_id))
             elif look.tags.get(tenant_id) is not None:
                 look.done.add(tenant_id)
@@ -231,24 +254,6 @@ class Selector:
             and held.closed(tenant_id=lane.tenant_id, job_type=lane.type, limits=limits) is None
         )
 
-    def _heads(self, lanes: Sequence[Lane], *, of: int, look: _Look) -> list[Waiting]:
-        """Read the first jobs of these lanes of `of` tenants, those behind keys that are in use too."""
-        already = {job.job_id for job in look.chosen}
-        ahead = max(Counter(job.tenant_id for job in look.chosen).values(), default=0)
-        limit = min(look.room, 4 * math.ceil(look.room / of)) + ahead
-        found = selection.heads(environment=look.pool.name, lanes=lanes, limit=limit)
-        keyed = Counter((job.tenant_id, job.type, job.priority) for job in found if job.concurrency_key is not None)
-        free = {(job.tenant_id, job.type) for job in found if job.concurrency_key and not look.held.key_taken(job)}
-        clogged = {key[:2] for key, count in keyed.items() if count >= selection.KEYED_LOOK} - free
-        tenants = {tenant_id for tenant_id, _ in clogged}
-        taken = [key for key, count in look.held.key.items() if count > 0 and key[0] in tenants]
-        found += selection.heads_of_free_keys(environment=look.pool.name, of=clogged, taken=taken)
-        counts = Counter((job.tenant_id, job.type, job.priority) for job in found if job.concurrency_key is None)
-        look.cut = any(count >= limit for count in counts.values()) or any(
-            count >= selection.KEYED_LOOK for count in keyed.values()
-        )
-        return [job for job in found if job.job_id not in already]
-
 
 @dataclass(kw_only=True)
 class _Look:
@@ -262,7 +267,6 @@ class _Look:
     chosen: list[Waiting] = field(default_factory=list)
     tags: dict[str, float] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
-    cut: bool = False
     more: bool = False
 
     @property
@@ -274,8 +278,64 @@ class _Look:
         """Return a tenant's virtual time, with what was chosen in this look."""
         return self.tags.get(tenant_id, self.shares.tag(tenant_id))
 
-    def take(self, chosen: Chosen) -> None:
-        """Take in what one chunk of tenants came to."""
+    def take(self, chosen: Chosen, *, cut: bool) -> None:
+        """Take in what a choice came to; `cut`: more may be found behind what was at hand."""
         self.chosen += chosen.jobs
         self.tags |= chosen.tags
-        self.more = self.more or (self.cut and bool(chosen.jobs))
+        self.more = self.more or (cut and bool(chosen.jobs))
+
+
+class _Heads:
+    """The first jobs of the lanes of `of` tenants, as many as they may need; of whom that was too few, more is read."""
+
+    def __init__(self, look: _Look, *, lanes: Sequence[Lane], of: int) -> None:
+        self._look = look
+        self.jobs: list[Waiting] = []
+        self.partly: set[str] = set()
+        self.cut = False
+        # Those already chosen in this look are still first in their lanes.
+        tenants = {lane.tenant_id for lane in lanes}
+        chosen = Counter(job.tenant_id for job in look.chosen if job.tenant_id in tenants)
+        self._limit = math.ceil(look.room / of) + 1 + max(chosen.values(), default=0)
+        self._read(lanes, limit=self._limit)
+
+    def read_on(self, tenant_id: str, *, lanes: Sequence[Lane]) -> bool:
+        """Read four times as many jobs of `lanes`, all of this tenant; return whether there are any to choose from."""
+        chosen = {job.job_id for job in self._look.chosen}
+        self.jobs = [job for job in self.jobs if job.tenant_id != tenant_id and job.job_id not in chosen]
+        self.partly.discard(tenant_id)
+        self._limit *= 4
+        before = len(self.jobs)
+        self._read(lanes, limit=self._limit)
+        return len(self.jobs) > before
+
+    def _read(self, lanes: Sequence[Lane], *, limit: int) -> None:
+        """Read the heads of these lanes; of a tenant, none whose turn is after one that was not read."""
+        found = selection.heads(environment=self._look.pool.name, lanes=lanes, limit=limit)
+        ends = defaultdict[tuple[str, str, int], list[tuple[float, UUID]]](list)
+        for job in found:
+            if job.concurrency_key is None:
+                ends[job.tenant_id, job.type, job.priority].append(turn(job))
+        last: dict[str, tuple[float, UUID]] = {}
+        for (tenant_id, _, _), turns in ends.items():
+            if len(turns) >= limit:
+                last[tenant_id] = min(max(turns), last.get(tenant_id, max(turns)))
+        self.partly |= last.keys()
+        found += self._behind_taken_keys(found)
+        chosen = {job.job_id for job in self._look.chosen}
+        self.jobs += [
+            job
+            for job in found
+            if job.job_id not in chosen and (job.tenant_id not in last or turn(job) <= last[job.tenant_id])
+        ]
+
+    def _behind_taken_keys(self, found: Sequence[Waiting]) -> list[Waiting]:
+        """Read the first job of each free key, of lanes whose first jobs all have keys that are in use."""
+        held = self._look.held
+        keyed = Counter((job.tenant_id, job.type, job.priority) for job in found if job.concurrency_key is not None)
+        clogged = {key[:2] for key, count in keyed.items() if count >= selection.KEYED_LOOK}
+        self.cut = self.cut or bool(clogged)
+        clogged -= {(job.tenant_id, job.type) for job in found if job.concurrency_key and not held.key_taken(job)}
+        tenants = {tenant_id for tenant_id, _ in clogged}
+        taken = [key for key, count in held.key.items() if count > 0 and key[0] in tenants]
+        return selection.heads_of_free_keys(environment=self._look.pool.name, of=clogged, taken=taken)

@@ -3,11 +3,13 @@
 A message, a claim and an end cost what they cost whether they are about one job or many. Short jobs of one type
 therefore travel together, as many as fill `WORK_S`; long ones, and those whose length nobody knows yet, travel alone.
 The work that lies ahead of a new message is then bounded: a child is busy for `WORK_S` with short jobs, so one bundle
-more than there are children keeps them all busy, and nobody who comes later waits longer than that.
+more than there are children keeps them all busy, and nobody who comes later waits longer than that. Where children are
+reserved, whoever comes new finds one idle.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +19,8 @@ from uuid import UUID
 # Measured: with children + 1 bundles under way a newcomer waits until the next child is free; 40 ms keeps it below 100.
 WORK_S = 0.04
 MOST_JOBS = 200
+# What a message costs in all, about: less work than this is not worth another.
+MESSAGE_S = 0.005
 
 
 class Candidate(NamedTuple):
@@ -64,7 +68,8 @@ def jobs_to_choose(*, flying: int, children: int, paces: Mapping[str, float], mo
 def spread(count: int, *, among: int, most: int) -> list[int]:
     """Return the sizes of the first bundles of `count` jobs, the first one last.
 
-    While children have nothing to do, few jobs are better spread among them than run one after the other by one.
+    While children have nothing to do, few jobs are better spread among them than run one after the other by one, if
+    they are worth a message each.
     """
     each, more = divmod(count, among)
     return [min(most, each + (place < more)) for place in reversed(range(among)) if each + (place < more)]
@@ -83,17 +88,18 @@ def pack(
     """Return `chosen`, jobs in the order of their turns, as bundles; whom there is no room for is left out.
 
     `paces`: seconds a job of each type takes, where known. `children`: processes that serve the pool. `reserved`: so
-    many of them no single tenant may fill with long jobs. `newcomers`: tenants whose first job now comes; it travels by
-    itself, ahead of the queue, and beyond the bundles that are under way.
+    many of them are kept from a tenant that is being served, for who comes next. `newcomers`: tenants whose first job
+    now comes; it travels by itself, ahead of the queue, and beyond the bundles that are under way.
     """
     sizes = {
         name: size_for(paces.get(name), most=most)
         for name in {job.type for job in chosen} | {each.type for each in flying}
     }
     idle = max(1, children - len(flying))
-    rooms = {
-        name: spread(count, among=idle, most=sizes[name]) for name, count in Counter(job.type for job in chosen).items()
-    }
+    rooms = {}
+    for name, count in Counter(job.type for job in chosen).items():
+        worth = math.ceil(count * paces.get(name, WORK_S) / MESSAGE_S)
+        rooms[name] = spread(count, among=max(1, min(idle, worth)), most=sizes[name])
     load = _Load(flying, sizes=sizes, children=children, reserved=reserved)
     greeted: set[str] = set()
     open_bundles: dict[str, Bundle] = {}
@@ -124,19 +130,24 @@ class _Load:
 
     def __init__(self, flying: Sequence[Flying], *, sizes: Mapping[str, int], children: int, reserved: int) -> None:
         self._children = children
+        self._reserved = reserved
         self._most_of_one = max(1, children - reserved)
         self._bundles = len(flying)
         self._long = [each.tenants for each in flying if sizes[each.type] == 1]
+        self._served = {tenant_id for each in flying for tenant_id in each.tenants}
 
     def has_room(self, *, long: bool, tenant_id: str) -> bool:
         """Say whether one more ordinary bundle may be sent.
 
         A long one only to a child of its own: one that waited behind another would hold its slot for nothing. A short
-        one may wait, since what it waits for is short; but not where every child is at something long.
+        one may wait, since what it waits for is short; but not where every child is at something long. Nor does one
+        wait whose tenant is being served, where children are reserved: two at the least it may have.
         """
         if long:
             held = sum(tenant_id in tenants for tenants in self._long)
             return self._bundles < self._children and held < self._most_of_one
+        if self._reserved and tenant_id in self._served:
+            return self._bundles < max(2, self._most_of_one) and len(self._long) < self._children
         return self._bundles <= self._children and len(self._long) < self._children
 
     def has_room_for_express(self, *, long: bool) -> bool:
@@ -148,5 +159,6 @@ class _Load:
     def add(self, *, long: bool, tenant_id: str) -> None:
         """Count a bundle that will be sent."""
         self._bundles += 1
+        self._served.add(tenant_id)
         if long:
             self._long.append(frozenset({tenant_id}))

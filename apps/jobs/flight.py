@@ -5,25 +5,19 @@ Counted from the rows each time, never from what workers say: a lost notice or m
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
 from uuid import UUID
 
 from apps.core.database import preparing
 from apps.jobs.bundling import Flying
-
-FLYING = """
-SELECT environment_id, min(type), array_agg(DISTINCT tenant_id) FROM jobs WHERE status IN ('dispatched', 'running')
- GROUP BY environment_id, coalesce(bundle_id, job_id)
-"""
+from apps.jobs.scheduling import Holding
 
 CHILDREN = """
-SELECT e.name, e.queue, e.reserved_slots, coalesce(sum(p.capacity), 0)
+SELECT e.name, coalesce(sum(p.capacity), 0)::int
   FROM environments e LEFT JOIN processes p
     ON p.environment = e.name AND p.role = 'worker' AND p.state = 'live' AND p.lease_until > clock_timestamp()
  GROUP BY e.name
 """
-
-ALONE = "SELECT job_id FROM jobs WHERE job_id = ANY (%s) AND alone"
 
 # Of the newest ends; what nine of ten jobs of a type keep to, so that one slow job does not spoil the measure.
 PACES = """
@@ -36,36 +30,23 @@ SELECT j.type, percentile_disc(0.9) WITHIN GROUP (ORDER BY a.took_s)
 """
 
 
-class Crew(NamedTuple):
-    """Who serves a pool: its Celery queue, its worker processes, how many of them no one tenant may fill."""
-
-    queue: str
-    reserved: int
-    children: int
-
-
-def flying() -> dict[str, list[Flying]]:
-    """Return the bundles in flight of each environment."""
+def flying(holding: Iterable[Holding]) -> dict[str, list[Flying]]:
+    """Return the bundles in flight of each environment, by the slots that are held."""
+    bundles: dict[tuple[str, UUID], tuple[str, set[str]]] = {}
+    for held in holding:
+        _, tenants = bundles.setdefault((held.environment, held.bundle_id), (held.type, set()))
+        tenants.add(held.tenant_id)
     found: dict[str, list[Flying]] = {}
-    with preparing() as cursor:
-        cursor.execute(FLYING)
-        for environment, job_type, tenants in cursor:
-            found.setdefault(environment, []).append(Flying(job_type, frozenset(tenants)))
+    for (environment, _), (job_type, tenants) in bundles.items():
+        found.setdefault(environment, []).append(Flying(job_type, frozenset(tenants)))
     return found
 
 
-def crews() -> dict[str, Crew]:
-    """Return who serves each environment now."""
+def children() -> dict[str, int]:
+    """Return how many worker processes serve each environment now."""
     with preparing() as cursor:
         cursor.execute(CHILDREN)
-        return {name: Crew(queue, reserved, int(children)) for name, queue, reserved, children in cursor}
-
-
-def alone_among(job_ids: list[UUID]) -> set[UUID]:
-    """Return which of these jobs may not travel with others."""
-    with preparing() as cursor:
-        cursor.execute(ALONE, [job_ids])
-        return {job_id for (job_id,) in cursor}
+        return dict(cursor.fetchall())
 
 
 def paces() -> dict[str, float]:

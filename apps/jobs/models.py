@@ -150,6 +150,7 @@ class Job(models.Model):
                 "queued_at",
                 "job_id",
                 name="jobs_lanes",
+                include=["concurrency_key", "alone"],  # all a look asks of a job: it reads no rows
                 condition=Q(status="queued"),
             ),
             models.Index(

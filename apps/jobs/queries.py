@@ -16,13 +16,15 @@ from apps.jobs.scheduling import Holding, Pool
 
 HOLDING = """
 SELECT environment_id, tenant_id, type, concurrency_key, job_id, fence,
-       CASE WHEN status = 'running' THEN extract(epoch FROM clock_timestamp() - started_at)::float8 ELSE 0 END
+       CASE WHEN status = 'running' THEN extract(epoch FROM clock_timestamp() - started_at)::float8 ELSE 0 END,
+       coalesce(bundle_id, job_id)
   FROM jobs WHERE status IN ('dispatched', 'running')
 """
 
-# How much a pool may hold: its slots, but not more than its live workers can start, and one to go on with at once.
+# How much a pool may hold: its slots, while anybody serves it.
 POOLS = f"""
-SELECT e.name, CASE WHEN w.capacity IS NULL THEN 0 ELSE e.slots END, e.reserved_slots
+SELECT e.name, CASE WHEN w.capacity IS NULL THEN 0 ELSE e.slots END, e.reserved_slots, e.queue,
+       coalesce(w.capacity, 0)::int
   FROM environments e
   LEFT JOIN (SELECT environment, sum(capacity) AS capacity FROM processes
               WHERE role = 'worker' AND state = 'live' AND lease_until > clock_timestamp() GROUP BY environment) w
@@ -43,7 +45,32 @@ def pools() -> list[Pool]:
     """Return the environments that take work now, each with how many jobs it may hold; for the scheduler."""
     with preparing() as cursor:
         cursor.execute(POOLS)
-        return [Pool(name=name, capacity=int(capacity), reserved_slots=reserved) for name, capacity, reserved in cursor]
+        return [
+            Pool(name=name, capacity=capacity, reserved_slots=reserved, queue=queue, children=children)
+            for name, capacity, reserved, queue, children in cursor.fetchall()
+        ]
+
+
+PRESSING = """
+SELECT EXISTS (SELECT 1 FROM jobs WHERE status IN ('scheduled', 'retrying') AND due_at <= clock_timestamp()),
+       EXISTS (SELECT 1 FROM jobs WHERE watched AND outcome IS NOT NULL),
+       EXISTS (SELECT 1 FROM jobs WHERE status = 'queued')
+"""
+
+
+class Pressing(NamedTuple):
+    """Whether a job's time has come to be queued; whether an end has yet to be told; whether any job is queued."""
+
+    due: bool
+    news: bool
+    queued: bool
+
+
+def pressing() -> Pressing:
+    """Return what there is to do for the scheduler, for the cost of one question."""
+    with preparing() as cursor:
+        cursor.execute(PRESSING)
+        return Pressing(*(cursor.fetchone() or (False, False, False)))
 
 
 def attempts_of(job_id: UUID) -> Sequence[Attempt]:

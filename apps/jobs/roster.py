@@ -11,7 +11,7 @@ import heapq
 import math
 from collections.abc import Callable, Collection, Iterable
 
-SLICE = 256
+SLICE = 64
 PARKED_A_LOOK = 32
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
@@ -24,7 +24,7 @@ AGEING_S = 900.0
 
 
 class Waiting(NamedTuple):
-    """A job that waits; `queued_at` in seconds of the epoch."""
+    """A job that waits; `queued_at` in seconds of the epoch. `alone`: it may not travel with others."""
 
     job_id: UUID
     tenant_id: str
@@ -32,10 +32,14 @@ class Waiting(NamedTuple):
     concurrency_key: str | None
     priority: int = 2
     queued_at: float = 0.0
+    alone: bool = False
 
 
 class Holding(NamedTuple):
-    """A slot that is held, in whatever environment; `running_s` is how long its attempt has run."""
+    """A slot that is held, in whatever environment; `running_s` is how long its attempt has run.
+
+    `bundle_id`: what it travelled in; the job's own id for one that travelled in none.
+    """
 
     environment: str
     tenant_id: str
@@ -44,15 +48,17 @@ class Holding(NamedTuple):
     job_id: UUID = UUID(int=0)
     fence: int = 0
     running_s: float = 0.0
+    bundle_id: UUID = UUID(int=0)
 
 
 class Lane(NamedTuple):
-    """A tenant's queued jobs of one type and band in an environment."""
+    """A tenant's queued jobs of one type and band in an environment: those with a concurrency key, or those without."""
 
     environment: str
     tenant_id: str
     type: str
     priority: int
+    keyed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +80,16 @@ class TypeLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """An environment as the choice sees it: `capacity` is how many jobs it may hold."""
+    """An environment as a look sees it: `capacity` is how many jobs it may hold.
+
+    `queue`: the Celery queue of its workers; `children`: how many of their processes live.
+    """
 
     name: str
     capacity: int
     reserved_slots: int = 0
+    queue: str = ""
+    children: int = 0
 
 
 # What may hold a whole lane back, whatever its jobs: the first gate that gives its name does. A paused type or tenant,
@@ -161,6 +172,11 @@ def buckets(*, tenant_id: str, job_type: str) -> tuple[str, str]:
     return tenant_bucket(tenant_id), type_bucket(job_type)
 
 
+def bucket_names(jobs: Iterable[Waiting]) -> set[str]:
+    """Return the names of the buckets that any of these jobs may draw from."""
+    return {bucket for job in jobs for bucket in buckets(tenant_id=job.tenant_id, job_type=job.type)}
+
+
 def rates_of(tenants: Iterable[str], *, shares: Mapping[str, TenantShare]) -> dict[str, Rate]:
     """Return the rates of those of `tenants` that have one, by bucket."""
     return {
@@ -208,11 +224,15 @@ class Shares:
 
 
 class Chosen(NamedTuple):
-    """The jobs to dispatch, in order; the virtual times after that; the tenants of whom nothing further may run now."""
+    """The jobs to dispatch, in order; the virtual times after that; the tenants of whom nothing further may run now.
+
+    `short`: whose turn it is, where more of its jobs wait than were at hand; nobody may be chosen before they are.
+    """
 
     jobs: list[Waiting]
     tags: dict[str, float]
     exhausted: set[str]
+    short: str | None = None
 
 
 def choose(
@@ -223,11 +243,13 @@ def choose(
     held: Held,
     shares: Shares,
     horizon: float = math.inf,
+    partly: Container[str] = (),
 ) -> Chosen:
     """Choose up to `free` jobs of `pool` to dispatch now, and count them in `held`.
 
-    It ends at virtual time `horizon`: from there on it is the turn of a tenant whose jobs are not among `waiting`. A
-    step costs the logarithm of the tenants that wait; each job is looked at once.
+    It ends at virtual time `horizon`: from there on it is the turn of a tenant whose jobs are not among `waiting`; and
+    as soon as a tenant of `partly`, of whose jobs only the first are at hand, has no more of them. A step costs the
+    logarithm of the tenants that wait; each job is looked at once.
     """
     queues = in_turn(waiting)
     line = [(shares.tag(tenant_id), tenant_id) for tenant_id in queues]
@@ -235,8 +257,11 @@ def choose(
     chosen = Chosen([], {}, set())
     while line and len(chosen.jobs) < free and line[0][0] <= horizon:
         tag, tenant_id = line[0]
-        job = _next(queues[tenant_id], pool=pool, held=held, shares=shares)
+        queue = queues[tenant_id]
+        job = _next(queue, pool=pool, held=held, shares=shares)
         if job is None:
+            if not queue and tenant_id in partly and _may(tenant_id, pool=pool, held=held, shares=shares):
+                return chosen._replace(short=tenant_id)
             heapq.heappop(line)
             chosen.exhausted.add(tenant_id)
             continue
@@ -256,11 +281,15 @@ def in_turn(waiting: Iterable[Waiting]) -> dict[str, deque[Waiting]]:
     return {tenant_id: deque(sorted(jobs.values(), key=turn)) for tenant_id, jobs in by_tenant.items()}
 
 
+def _may(tenant_id: str, *, pool: Pool, held: Held, shares: Shares) -> bool:
+    return tenant_may(tenant_id, pool=pool, held=held, share=shares.of(tenant_id)) is None
+
+
 def _next(queue: deque[Waiting], *, pool: Pool, held: Held, shares: Shares) -> Waiting | None:
     """Take the tenant's first job that every limit lets pass, or None when the tenant has none now."""
     while queue:
         job = queue.popleft()
-        if tenant_may(job.tenant_id, pool=pool, held=held, share=shares.of(job.tenant_id)) is not None:
+        if not _may(job.tenant_id, pool=pool, held=held, shares=shares):
             return None
         limits = shares.limits_of(job.type)
         if held.closed(tenant_id=job.tenant_id, job_type=job.type, limits=limits) is None and not held.key_taken(job):

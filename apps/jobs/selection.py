@@ -1,13 +1,13 @@
 """What the scheduler reads to choose: who waits, in which lanes, with which jobs at their heads.
 
-A lane is a tenant's queued jobs of one type and band in one environment. Every read here steps along an index from
-lane to lane and from head to head: its cost is what it returns, however many jobs stand behind, and a lane that may
-not move (its type paused or at its limit) is never entered.
+A lane is a tenant's queued jobs of one type and band in one environment, with a concurrency key or without. Every read
+here steps along an index from lane to lane and from head to head: its cost is what it returns, however many jobs stand
+behind, and a lane that may not move (its type paused or at its limit) is never entered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 from apps.core.database import preparing
@@ -17,56 +17,58 @@ from apps.jobs.scheduling import Lane, Waiting
 # from key to key instead. A walk of more keys than can be held at once always finds a free one, if there is one.
 KEYED_LOOK = 64
 KEYS_WALK = 256
+# Who began to wait since the last look is among so many jobs; if more came in between, the walk finds them.
+NEWEST_JOBS = 256
 
 TENANTS = """
-WITH RECURSIVE step AS (
-    (SELECT tenant_id FROM jobs WHERE status = 'queued' AND environment_id = %(env)s AND tenant_id > %(after)s
-      ORDER BY tenant_id LIMIT 1)
-    UNION ALL
-    SELECT (SELECT tenant_id FROM jobs WHERE status = 'queued' AND environment_id = %(env)s
-               AND tenant_id > step.tenant_id ORDER BY tenant_id LIMIT 1)
-      FROM step WHERE step.tenant_id IS NOT NULL
-)
-SELECT tenant_id FROM step WHERE tenant_id IS NOT NULL LIMIT %(most)s
+SELECT w.env, s.tenant_id
+  FROM unnest(%(envs)s::text[], %(after)s::text[]) AS w(env, after) CROSS JOIN LATERAL (
+    WITH RECURSIVE step AS (
+        (SELECT tenant_id FROM jobs WHERE status = 'queued' AND environment_id = w.env AND tenant_id > w.after
+          ORDER BY tenant_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT tenant_id FROM jobs WHERE status = 'queued' AND environment_id = w.env
+                   AND tenant_id > step.tenant_id ORDER BY tenant_id LIMIT 1)
+          FROM step WHERE step.tenant_id IS NOT NULL
+    ) SELECT tenant_id FROM step WHERE tenant_id IS NOT NULL LIMIT %(most)s) s
 """
 
 # Ids grow with submission: whoever has just begun to wait is among the newest rows, whatever their tenant's name.
 NEWEST = """
-SELECT DISTINCT tenant_id
+SELECT DISTINCT environment_id, tenant_id
   FROM (SELECT tenant_id, environment_id, status FROM jobs ORDER BY job_id DESC LIMIT %(most)s) AS newest
- WHERE status = 'queued' AND environment_id = %(env)s
+ WHERE status = 'queued'
 """
 
 LANES = """
-SELECT w.tenant_id, l.type, l.priority
+SELECT w.tenant_id, l.type, l.priority, l.keyed
   FROM unnest(%(tenants)s::text[]) AS w(tenant_id) CROSS JOIN LATERAL (
     WITH RECURSIVE lane AS (
-        (SELECT j.type, j.priority FROM jobs j
+        (SELECT j.type, j.priority, j.concurrency_key IS NOT NULL AS keyed FROM jobs j
           WHERE j.status = 'queued' AND j.environment_id = %(env)s AND j.tenant_id = w.tenant_id
-          ORDER BY j.type, j.priority LIMIT 1)
+          ORDER BY j.type, j.priority, j.concurrency_key IS NOT NULL LIMIT 1)
         UNION ALL
-        SELECT n.type, n.priority FROM lane CROSS JOIN LATERAL (
-            SELECT j.type, j.priority FROM jobs j
+        SELECT n.type, n.priority, n.keyed FROM lane CROSS JOIN LATERAL (
+            SELECT j.type, j.priority, j.concurrency_key IS NOT NULL AS keyed FROM jobs j
              WHERE j.status = 'queued' AND j.environment_id = %(env)s AND j.tenant_id = w.tenant_id
-               AND (j.type, j.priority) > (lane.type, lane.priority)
-             ORDER BY j.type, j.priority LIMIT 1) n
-    ) SELECT type, priority FROM lane) l
+               AND (j.type, j.priority, j.concurrency_key IS NOT NULL) > (lane.type, lane.priority, lane.keyed)
+             ORDER BY j.type, j.priority, j.concurrency_key IS NOT NULL LIMIT 1) n
+    ) SELECT type, priority, keyed FROM lane) l
 """
 
 HEADS = """
-SELECT q.job_id, w.tenant_id, w.type, q.concurrency_key, w.priority, extract(epoch FROM q.queued_at)::float8
-  FROM unnest(%(tenants)s::text[], %(types)s::text[], %(priorities)s::smallint[])
-       WITH ORDINALITY AS w(tenant_id, type, priority, place)
- CROSS JOIN (VALUES (false, %(most)s::int), (true, %(keyed)s::int)) AS k(keyed, most)
+SELECT q.job_id, w.tenant_id, w.type, q.concurrency_key, w.priority, extract(epoch FROM q.queued_at)::float8, q.alone
+  FROM unnest(%(tenants)s::text[], %(types)s::text[], %(priorities)s::smallint[], %(keyed)s::bool[])
+       AS w(tenant_id, type, priority, keyed)
  CROSS JOIN LATERAL (
-    SELECT j.job_id, j.concurrency_key, j.queued_at FROM jobs j
+    SELECT j.job_id, j.concurrency_key, j.queued_at, j.alone FROM jobs j
      WHERE j.status = 'queued' AND j.environment_id = %(env)s AND j.tenant_id = w.tenant_id AND j.type = w.type
-       AND j.priority = w.priority AND (j.concurrency_key IS NOT NULL) = k.keyed
-     ORDER BY j.queued_at, j.job_id LIMIT k.most) q
+       AND j.priority = w.priority AND (j.concurrency_key IS NOT NULL) = w.keyed
+     ORDER BY j.queued_at, j.job_id LIMIT CASE WHEN w.keyed THEN %(keyed_most)s ELSE %(most)s END) q
 """
 
 KEYS = """
-SELECT q.job_id, w.tenant_id, w.type, s.concurrency_key, q.priority, extract(epoch FROM q.queued_at)::float8
+SELECT q.job_id, w.tenant_id, w.type, s.concurrency_key, q.priority, extract(epoch FROM q.queued_at)::float8, q.alone
   FROM unnest(%(tenants)s::text[], %(types)s::text[]) AS w(tenant_id, type) CROSS JOIN LATERAL (
     WITH RECURSIVE step AS (
         (SELECT j.concurrency_key, 1 AS place FROM jobs j
@@ -81,7 +83,7 @@ SELECT q.job_id, w.tenant_id, w.type, s.concurrency_key, q.priority, extract(epo
          WHERE step.place < %(walk)s
     ) SELECT concurrency_key FROM step) s
  CROSS JOIN LATERAL (
-    SELECT j.job_id, j.priority, j.queued_at FROM jobs j
+    SELECT j.job_id, j.priority, j.queued_at, j.alone FROM jobs j
      WHERE j.status = 'queued' AND j.concurrency_key IS NOT NULL AND j.environment_id = %(env)s
        AND j.tenant_id = w.tenant_id AND j.type = w.type AND j.concurrency_key = s.concurrency_key
      ORDER BY j.priority, j.queued_at, j.job_id LIMIT 1) q
@@ -102,18 +104,21 @@ SELECT j.environment_id, a.tenant_id, j.type, count(*), sum(extract(epoch FROM a
 """
 
 
-def waiting_tenants(*, environment: str, after: str, limit: int) -> list[str]:
-    """Return the first `limit` tenants with queued jobs whose id is beyond `after`, in order."""
+def waiting_tenants(*, after: Mapping[str, str], limit: int) -> dict[str, list[str]]:
+    """Return, for each environment, the first `limit` tenants with queued jobs whose id is beyond `after`, in order."""
+    found: dict[str, list[str]] = {environment: [] for environment in after}
     with preparing() as cursor:
-        cursor.execute(TENANTS, {"env": environment, "after": after, "most": limit})
-        return [tenant_id for (tenant_id,) in cursor]
+        cursor.execute(TENANTS, {"envs": list(after), "after": list(after.values()), "most": limit})
+        for environment, tenant_id in cursor.fetchall():
+            found[environment].append(tenant_id)
+    return found
 
 
-def newest_tenants(*, environment: str, among: int) -> list[str]:
-    """Return whose jobs wait among the `among` that were submitted last."""
+def newest_tenants() -> list[tuple[str, str]]:
+    """Return the (environment, tenant) of those who wait among the `NEWEST_JOBS` that were submitted last."""
     with preparing() as cursor:
-        cursor.execute(NEWEST, {"env": environment, "most": among})
-        return [tenant_id for (tenant_id,) in cursor]
+        cursor.execute(NEWEST, {"most": NEWEST_JOBS})
+        return cursor.fetchall()
 
 
 def lanes(*, environment: str, tenants: Sequence[str]) -> list[Lane]:
@@ -122,7 +127,7 @@ def lanes(*, environment: str, tenants: Sequence[str]) -> list[Lane]:
         return []
     with preparing() as cursor:
         cursor.execute(LANES, {"env": environment, "tenants": list(tenants)})
-        return [Lane(environment, *row) for row in cursor]
+        return [Lane(environment, *row) for row in cursor.fetchall()]
 
 
 def heads(*, environment: str, lanes: Sequence[Lane], limit: int) -> list[Waiting]:
@@ -134,12 +139,13 @@ def heads(*, environment: str, lanes: Sequence[Lane], limit: int) -> list[Waitin
         "tenants": [lane.tenant_id for lane in lanes],
         "types": [lane.type for lane in lanes],
         "priorities": [lane.priority for lane in lanes],
+        "keyed": [lane.keyed for lane in lanes],
         "most": limit,
-        "keyed": KEYED_LOOK,
+        "keyed_most": KEYED_LOOK,
     }
     with preparing() as cursor:
         cursor.execute(HEADS, values)
-        return [Waiting(*row) for row in cursor]
+        return [Waiting(*row) for row in cursor.fetchall()]
 
 
 def heads_of_free_keys(
@@ -158,7 +164,7 @@ def heads_of_free_keys(
     }
     with preparing() as cursor:
         cursor.execute(KEYS, values)
-        return [Waiting(*row) for row in cursor]
+        return [Waiting(*row) for row in cursor.fetchall()]
 
 
 def took(dispatches: Sequence[tuple[UUID, int]]) -> dict[tuple[UUID, int], float]:
@@ -168,11 +174,11 @@ def took(dispatches: Sequence[tuple[UUID, int]]) -> dict[tuple[UUID, int], float
     values = {"jobs": [job_id for job_id, _ in dispatches], "fences": [fence for _, fence in dispatches]}
     with preparing() as cursor:
         cursor.execute(TOOK, values)
-        return {(job_id, fence): seconds for job_id, fence, seconds in cursor}
+        return {(job_id, fence): seconds for job_id, fence, seconds in cursor.fetchall()}
 
 
 def used(*, seconds: float, limit: int) -> list[tuple[str, str, str, int, float]]:
     """Return the attempts and worker-seconds by (environment, tenant, type) of the last `seconds`."""
     with preparing() as cursor:
         cursor.execute(USED, {"seconds": seconds, "most": limit})
-        return [tuple(row) for row in cursor]
+        return [tuple(row) for row in cursor.fetchall()]

@@ -144,9 +144,10 @@ def database_parameters(*, url: str, role: DatabaseRole) -> dict[str, Any]:
     if role == "app":
         settings += ["-c statement_timeout=15s", "-c idle_in_transaction_session_timeout=30s", "-c lock_timeout=5s"]
     if role == "control":
-        # The loops' statements are planned once a session. One planned while a table was small would scan it whole for
-        # as long as the session lives, however large the table grows; each of them has its index.
-        settings.append("-c enable_seqscan=off")
+        # The loops' statements are planned once a session: left to itself PostgreSQL plans the longest ones anew each
+        # time, at more than running them costs. One planned while a table was small would scan it whole for as long as
+        # the session lives, however large the table grows; each of them has its index.
+        settings += ["-c plan_cache_mode=force_generic_plan", "-c enable_seqscan=off"]
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     try:
         port = parts.port

@@ -58,10 +58,11 @@ def plane(governance: Stranger, subscription: Stranger) -> Iterator[Plane]:
 
 
 @pytest.fixture(autouse=True)
-def behaving(healthy: None, governance: Stranger, subscription: Stranger) -> Iterator[None]:
+def behaving(healthy: None, caller: Caller, governance: Stranger, subscription: Stranger) -> Iterator[None]:
     """Both points behave at first, and again when the test is over."""
     for point in (governance, subscription):
         point.behave(context=SHORT)
+    asked_anew(caller, governance, subscription)
     yield
     for point in (governance, subscription):
         if point._process is None:
@@ -71,6 +72,22 @@ def behaving(healthy: None, governance: Stranger, subscription: Stranger) -> Ite
 
 def post(caller: Caller, **more: Any) -> Any:
     return caller.request("POST", "/operations/jobs", json={"type": "ops.noop", "params": {}, **more})
+
+
+def asked_anew(caller: Caller, *points: Stranger) -> None:
+    """Wait until submissions are decided by what the points say now.
+
+    Until then an answer kept from before serves, for a second, or the breaker is still open from an earlier test.
+    """
+
+    def decided() -> bool:
+        said = post(caller).status_code == 202
+        return said and all("operations.submit" in actions(point) for point in points)
+
+    def actions(point: Stranger) -> set[str]:
+        return {question["action"]["name"] for question in point.state()["asked"]}
+
+    wait_for(decided, what="the points asked anew", within_s=40)
 
 
 TROUBLE = [{"status": 500}, {"hang_s": 10}, None]
@@ -102,6 +119,7 @@ def test_fault_9_a_still_valid_yes_permits_and_is_marked_stale_in_decision_and_e
     caller: Caller, truth: Truth, governance: Stranger
 ) -> None:
     governance.behave(context={"max_age_s": 1, "stale_if_error_s": 600})
+    asked_anew(caller, governance)
     for _ in range(8):  # both web processes keep an answer of their own, and the scheduler its own to the dispatch
         assert caller.wait(post(caller).json()["job_id"])["outcome"] == "succeeded"
     governance.behave(status=500)
@@ -170,6 +188,7 @@ def test_fault_10_last_known_limits_serve_for_a_while_then_503(
     caller: Caller, truth: Truth, subscription: Stranger
 ) -> None:
     subscription.behave(context={"max_age_s": 1, "stale_if_error_s": 4, "limits": {"backlog_cap": 100}})
+    asked_anew(caller, subscription)
     for _ in range(6):
         assert post(caller).status_code == 202
     subscription.behave(status=500)

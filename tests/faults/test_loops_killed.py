@@ -13,6 +13,7 @@ from opsplatform.plane import CHECKOUT, Plane
 from tests.support.client import Caller, Truth, wait_for
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ["scheduler", "relay"])
 def test_the_restarted_process_takes_over_within_10_s(plane: Plane, caller: Caller, truth: Truth, name: str) -> None:
     plane.kill(name)

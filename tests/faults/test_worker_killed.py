@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 
 import psutil
+import pytest
 
 from opsplatform.plane import Plane
 from tests.support.client import Caller, Truth, wait_for
@@ -18,6 +19,7 @@ def running(truth: Truth, job_id: str) -> dict[str, object] | None:
     return row if row["status"] == "running" else None
 
 
+@pytest.mark.alone
 def test_a_job_whose_whole_worker_was_killed_is_known_within_20_s_and_succeeds_once(
     plane: Plane, caller: Caller, truth: Truth
 ) -> None:

@@ -41,18 +41,17 @@ def look(db: None, superuser: psycopg.Connection) -> Look:
 @pytest.fixture
 def change(db: None, superuser: psycopg.Connection) -> Iterator[Change]:
     """Change anything past every wall; configuration is as before when the test is over. Returns the rows changed."""
-    for table in CONFIGURATION:
-        superuser.execute(f"CREATE TEMP TABLE kept_{table} AS TABLE {table}".encode())
+    keep = "; ".join(f"CREATE TEMP TABLE kept_{table} AS TABLE {table}" for table in CONFIGURATION)
+    bring_back = "; ".join(
+        f"DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept_{table}; DROP TABLE kept_{table}"
+        for table in CONFIGURATION
+    )
+    superuser.execute(keep.encode())
     try:
         yield lambda statement, *values: superuser.execute(statement.encode(), values).rowcount
     finally:
         # As a replica no foreign key is asked: the rows go and come back under the jobs that name them.
-        superuser.execute(b"SET session_replication_role = replica")
-        for table in CONFIGURATION:
-            superuser.execute(f"DELETE FROM {table}".encode())
-            superuser.execute(f"INSERT INTO {table} SELECT * FROM kept_{table}".encode())
-            superuser.execute(f"DROP TABLE kept_{table}".encode())
-        superuser.execute(b"RESET session_replication_role")
+        superuser.execute(f"SET LOCAL session_replication_role = replica; {bring_back}".encode())
 
 
 @pytest.fixture

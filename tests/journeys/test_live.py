@@ -197,6 +197,7 @@ def test_a_killed_attempt_leaves_the_lines_it_sent_and_its_story_says_who_notice
     caller.wait(job_id, within_s=60)
 
 
+@pytest.mark.alone
 def test_streams_are_bounded_and_the_api_answers_while_all_are_taken(
     plane: Plane, calling: Callable[..., Caller]
 ) -> None:

@@ -26,14 +26,14 @@ class Stranger:
     def start(self) -> None:
         """Start it and wait until it answers."""
         command = [sys.executable, "-m", "tests.support.stranger", str(self.port)]
-        self._process = subprocess.Popen(command, cwd=CHECKOUT)
+        self._process = subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE)
         wait_for(self._answers, what="the stranger answers", within_s=20)
 
     def stop(self) -> None:
         """Kill it."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            self._process.communicate()
             self._process = None
 
     def behave(self, **behaviour: Any) -> None:

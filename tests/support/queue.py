@@ -107,6 +107,7 @@ class Driver:
         self.selector.observe(holding=holding, known=by_tenant, gates=self.gates)
         held = Held(holding)
         pool = Pool(name=self.name, capacity=self.slots, reserved_slots=self.reserved)
+        self.selector.discover([self.name], held=held)
         room = self.slots - held.pool[self.name]
         made = self.selector.choose(pool=pool, free=room if free is None else min(free, room), held=held)
         self.again, self.newcomers = made.again, made.newcomers

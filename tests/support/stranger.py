@@ -10,6 +10,7 @@ specification's first example), `context` (merged into each answer's), `batches`
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -87,5 +88,12 @@ def decide(question: dict[str, Any]) -> dict[str, Any]:
     return {"decision": allowed, "context": {"id": "0", "reason_user": {"403": "no"}, **BEHAVIOUR.get("context", {})}}
 
 
+def follow() -> None:
+    """End when whoever started us does, even killed: its end of our standard input is closed then."""
+    sys.stdin.read()
+    os._exit(0)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=follow, daemon=True).start()
     ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()

@@ -2,7 +2,7 @@
 
 The advisory lock of `workers/loop.py` says who should lead; a process that was stopped for a while may believe it still
 does. So each new leader takes the next epoch, and what must not be done by two confirms its own in the transaction that
-does it: the row's lock makes a new leader wait for a dispatch that is under way, and then see it.
+does it (`dispatch.DISPATCH`): the row's lock makes a new leader wait for a dispatch that is under way, and then see it.
 """
 
 from __future__ import annotations

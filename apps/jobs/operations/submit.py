@@ -162,7 +162,7 @@ def submit_all(submissions: Sequence[Submission], *, points: DecisionPoints) -> 
             cursor.execute(WRITE, {"jobs": orjson.dumps(rows).decode(), "decisions": orjson.dumps(decisions).decode()})
         upstreams.link(tenant_id=tenant_id)
     if any(made.status in {State.QUEUED, State.BLOCKED} for made in entered):
-        wake_scheduler()
+        wake_scheduler(tenant_id=tenant_id)
     return results
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from django.db import connection, transaction
+from functools import partial
+
+from django.db import transaction
+
+from apps.core.database import preparing
 
 CHANNEL = "ops_scheduler"
 
 
-def wake_scheduler() -> None:
-    """Wake the scheduler once the current transaction has committed.
+def wake_scheduler(*, tenant_id: str = "") -> None:
+    """Wake the scheduler once the current transaction has committed; `tenant_id`: whose job waits now.
 
     A NOTIFY inside the transaction would hold PostgreSQL's one notification lock through the commit's fsync, and so
     serialise every submission; sent on its own it holds it for microseconds. A lost one costs a second: the scheduler
     looks by itself that often.
     """
-    transaction.on_commit(_notify, robust=True)
+    transaction.on_commit(partial(_notify, tenant_id), robust=True)
 
 
-def _notify() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"NOTIFY {CHANNEL}")
+def _notify(word: str) -> None:
+    with preparing() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, word])

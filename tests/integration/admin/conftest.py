@@ -15,6 +15,7 @@ from apps.events.operations import advance, number_committed
 from apps.jobs.lifecycle import Ending
 from apps.jobs.operations.run import report
 from apps.tenancy.context import operator_reading
+from tests.support.api import client
 from tests.support.work import admitted, claimed, finish, submitted, worker
 
 
@@ -32,7 +33,7 @@ class Past:
 @pytest.fixture
 def operator(db: None) -> Client:
     """A browser in which an operator has signed in."""
-    browser = Client(headers={"Accept": "text/html"})
+    browser = client(headers={"Accept": "text/html"})
     with operator_reading():
         browser.force_login(get_user_model().objects.create_superuser("signed-in"))
     return browser

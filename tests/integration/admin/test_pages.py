@@ -87,7 +87,7 @@ class TestReading:
         assert not [statement for statement in statements if "count(" in statement.lower()]
         assert len(statements) < 12, statements
 
-    @pytest.mark.parametrize("key", ["nonsense", str(uuid7())])
+    @pytest.mark.parametrize("key", ["nonsense", str(uuid7())], ids=["nonsense", "of no row"])
     @pytest.mark.parametrize("model", PAGES, ids=label)
     def test_what_is_not_there_is_not_found(self, operator: Client, model: type[models.Model], key: str) -> None:
         assert operator.get(address(model, "change", key)).status_code == 404

@@ -74,6 +74,7 @@ class TestManyJobs:
         shared = look("SELECT decision_id, count(*) FROM decisions GROUP BY 1 ORDER BY 2")
         assert [row["count"] for row in shared] == [2, 2, 3, 3]
 
+    @pytest.mark.alone
     def test_a_thousand_take_less_than_a_second_or_so(self, acme: Module, look: Look) -> None:
         jobs = [{"type": "ops.sleep", "params": {"seconds": 0}, "priority": "bulk"} for _ in range(1000)]
         sent(acme, NOOP)

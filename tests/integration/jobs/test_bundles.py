@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from apps.jobs import flight
+from apps.jobs import flight, queries
 from apps.jobs.bundling import Flying
 from apps.jobs.lifecycle import Ending
 from apps.jobs.operations import end, recover
@@ -35,7 +35,7 @@ def test_a_bundle_is_dispatched_under_one_id_and_claimed_in_its_order(look: Look
         (made,) = dispatch([asked])
         assert len({each.bundle_id for each in made}) == 1
         assert [each.job_id for each in claim_all(made, worker_id=worker())] == asked
-        assert flight.flying() == {"default": [Flying("ops.noop", frozenset({"acme"}))]}
+        assert flight.flying(queries.holding()) == {"default": [Flying("ops.noop", frozenset({"acme"}))]}
     assert {row["bundle_size"] for row in look("SELECT bundle_size FROM jobs")} == {5}
 
 
@@ -131,8 +131,6 @@ def test_a_lost_bundle_costs_no_attempt_and_its_jobs_travel_alone(
         ("queued", 0, True),
         ("queued", 0, True),
     ]
-    with control():
-        assert flight.alone_among(ids) == set(ids[1:])
 
 
 def test_a_job_that_is_lost_by_itself_pays_for_it(look: Look, control: Control) -> None:

@@ -1,27 +1,91 @@
-"""After a look that found a few jobs the scheduler lets some more come; after one that found none it looks at once."""
+"""A stream's jobs are let come for a moment; whoever is alone, new, or was left waiting is looked at at once."""
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator, Sequence
 
 import psycopg
 import pytest
 
+from apps.jobs.operations.wake import CHANNEL
+from tests.integration.conftest import Control
 from tests.support.queue import queue
 from workers import scheduler as scheduling
+from workers.loop import Leadership
 from workers.scheduler import Scheduler
 
-LONG_S = 1.5
+
+@pytest.fixture(autouse=True)
+def long_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A moment that does not end within a test."""
+    monkeypatch.setattr(scheduling, "GATHER_S", 60.0)
 
 
-def test_a_streams_jobs_are_gathered(
-    scheduler: Scheduler, superuser: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scheduling, "GATHER_S", LONG_S)
-    scheduler.step()
-    queue(superuser, tenant="acme", count=2)
-    began = time.monotonic()
-    scheduler.step()
-    assert superuser.execute("SELECT count(*) FROM jobs WHERE status = 'dispatched'").fetchone() == (2,)
-    scheduler.step()
-    assert time.monotonic() - began >= LONG_S, "the second look did not let more come"
+class TestLull:
+    """How long more may come before the next look, by what the last one found and by who speaks."""
+
+    def test_nobody_waits_for_whoever_comes_alone(self, scheduler: Scheduler, superuser: psycopg.Connection) -> None:
+        scheduler.step()
+        assert scheduler.lull(["acme"]) <= 0
+
+    def test_a_streams_jobs_are_gathered(self, scheduler: Scheduler, superuser: psycopg.Connection) -> None:
+        queue(superuser, tenant="acme", count=2)
+        scheduler.step()
+        assert superuser.execute("SELECT count(*) FROM jobs WHERE status = 'dispatched'").fetchone() == (2,)
+        assert scheduler.lull(["acme", "", "acme"]) > 50
+        assert scheduler.lull([""]) > 50
+
+    def test_a_newcomer_is_not_kept_waiting(self, scheduler: Scheduler, superuser: psycopg.Connection) -> None:
+        queue(superuser, tenant="acme", count=2)
+        scheduler.step()
+        assert scheduler.lull(["acme", "globex"]) <= 0
+
+    def test_a_backlog_is_not_kept_waiting(self, scheduler: Scheduler, superuser: psycopg.Connection) -> None:
+        queue(superuser, tenant="acme", count=500)
+        scheduler.step()
+        assert superuser.execute("SELECT count(*) FROM jobs WHERE status = 'queued'").fetchone() != (0,)
+        assert scheduler.lull([""]) <= 0
+
+    def test_a_stream_is_over_when_a_look_finds_nothing(
+        self, scheduler: Scheduler, superuser: psycopg.Connection
+    ) -> None:
+        queue(superuser, tenant="acme", count=2)
+        scheduler.step()
+        scheduler.step()
+        assert scheduler.lull(["acme"]) <= 0
+
+
+class TestRest:
+    """The loop's rest, over a session that really listens."""
+
+    @pytest.fixture
+    def leadership(self, control: Control) -> Iterator[Leadership]:
+        with control():
+            made = Leadership(role="scheduler", channel=CHANNEL)
+            assert made.held()
+            yield made
+            made.release()
+
+    def test_goes_on_until_somebody_speaks_who_may_not_be_kept_waiting(
+        self, leadership: Leadership, superuser: psycopg.Connection
+    ) -> None:
+        heard: list[Sequence[str]] = []
+
+        def lull(said: Sequence[str]) -> float:
+            heard.append(list(said))
+            superuser.execute(b"SELECT pg_notify(%s, %s)", [CHANNEL, f"word-{len(said)}"])
+            return 0.0 if "word-2" in said else 30.0
+
+        superuser.execute(b"SELECT pg_notify(%s, '')", [CHANNEL])
+        began = time.monotonic()
+        leadership.rest(seconds=30, stop=threading.Event(), lull=lull)
+        assert heard[-1][:3] == ["", "word-1", "word-2"]
+        assert time.monotonic() - began < 20
+
+    def test_ends_when_the_moment_is_over(self, leadership: Leadership, superuser: psycopg.Connection) -> None:
+        superuser.execute(b"SELECT pg_notify(%s, '')", [CHANNEL])
+        ends = time.monotonic() + 0.3
+        leadership.rest(seconds=30, stop=threading.Event(), lull=lambda _: ends - time.monotonic())
+        assert 0 <= time.monotonic() - ends < 10

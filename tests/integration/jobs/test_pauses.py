@@ -29,6 +29,7 @@ def waiting(environment: str = "default") -> set[tuple[str, str]]:
     open_now = {pool.name for pool in queries.pools()}
     if environment not in open_now:
         return set()
+    selector.discover([environment], held=Held([]))
     chosen = selector.choose(pool=Pool(name=environment, capacity=50), free=50, held=Held([]))
     return {(each.tenant_id, each.type) for each in chosen.jobs}
 

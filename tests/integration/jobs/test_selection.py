@@ -8,10 +8,11 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from apps.jobs import selection
 from apps.jobs.operations import leadership
+from apps.jobs.operations.dispatch import dispatch
 from apps.jobs.scheduling import Lane, TypeLimits
 from tests.integration.conftest import Change, Control
 from tests.support.queue import Driver, end, queue, tenants
@@ -31,6 +32,34 @@ def test_one_tenants_jobs_go_by_band_and_then_by_waiting(rows: psycopg.Connectio
     critical = queue(rows, tenant="acme", priority=0, type="ops.sleep")
     with control():
         assert [job.job_id for job in Driver(slots=10).fill()] == [*critical, *normal, *low]
+
+
+def test_jobs_of_several_types_go_by_waiting_though_each_look_reads_only_the_first_of_each(
+    rows: psycopg.Connection[Any], control: Control
+) -> None:
+    tenants(rows, {f"t{n}": WIDE for n in range(30)})
+    ids = queue(rows, tenant="t0", count=20, waited_s=90)
+    ids += queue(rows, tenant="t0", type="ops.sleep", count=20, waited_s=60)
+    ids += queue(rows, tenant="t0", count=10, waited_s=30)
+    for n in range(1, 30):
+        queue(rows, tenant=f"t{n}")
+    with control():
+        driver = Driver(slots=1000)
+        chosen = driver.look(free=75) + driver.fill()
+    assert [job.job_id for job in chosen if job.tenant_id == "t0"] == ids
+
+
+def test_in_one_look_a_weight_is_worth_what_it_says_among_many_tenants(
+    rows: psycopg.Connection[Any], control: Control
+) -> None:
+    tenants(rows, {"heavy": (1000, 1000)} | {f"t{n}": (100, 1000) for n in range(20)})
+    queue(rows, tenant="heavy", count=100)
+    for n in range(20):
+        queue(rows, tenant=f"t{n}", count=50)
+    with control():
+        served = Counter(job.tenant_id for job in Driver(slots=1000).look(free=60))
+    assert served["heavy"] == 20
+    assert {served[f"t{n}"] for n in range(20)} == {2}
 
 
 def test_a_bulk_job_that_waited_long_enough_goes_before_a_critical_one(
@@ -200,8 +229,8 @@ class TestPlans:
     @pytest.mark.parametrize(
         ("query", "values"),
         [
-            (selection.TENANTS, {"env": "default", "after": "", "most": 256}),
-            (selection.NEWEST, {"env": "default", "most": 256}),
+            (selection.TENANTS, {"envs": ["default", "batch"], "after": ["", "t3"], "most": 64}),
+            (selection.NEWEST, {"most": 256}),
             (selection.LANES, {"env": "default", "tenants": ["t1", "t2", "t3"]}),
             (
                 selection.HEADS,
@@ -210,8 +239,9 @@ class TestPlans:
                     "tenants": ["t1", "t2"],
                     "types": ["ops.noop", "ops.sleep"],
                     "priorities": [2, 2],
+                    "keyed": [False, True],
                     "most": 10,
-                    "keyed": 64,
+                    "keyed_most": 64,
                 },
             ),
             (
@@ -237,6 +267,9 @@ class TestPlans:
         assert "Seq Scan on jobs" not in plan, plan
         assert "Bitmap Heap Scan on jobs" not in plan, plan
         assert "Sort Method: external" not in plan, plan
+        if query in (selection.LANES, selection.HEADS):
+            assert "Index Scan using jobs_lanes" not in plan, plan
+            assert "Index Only Scan using jobs_lanes" in plan, plan
 
 
 class TestLeadership:
@@ -251,3 +284,28 @@ class TestLeadership:
             with pytest.raises(leadership.OutOfOfficeError):
                 leadership.confirm(role="scheduler", epoch=first)
             leadership.confirm(role="scheduler", epoch=second)
+
+    def test_the_one_before_dispatches_nothing_and_hears_why(
+        self, rows: psycopg.Connection[Any], control: Control
+    ) -> None:
+        (job_id,) = queue(rows, tenant="acme")
+        with control():
+            first = leadership.take_office(role="scheduler")
+            second = leadership.take_office(role="scheduler")
+            with pytest.raises(leadership.OutOfOfficeError):
+                dispatch([[job_id]], epoch=first)
+            ((made,),) = dispatch([[job_id]], epoch=second)
+        assert (made.job_id, made.fence) == (job_id, 1)
+
+    def test_a_new_leader_waits_for_a_dispatch_that_is_under_way(
+        self, rows: psycopg.Connection[Any], control: Control
+    ) -> None:
+        (job_id,) = queue(rows, tenant="acme")
+        with control():
+            epoch = leadership.take_office(role="scheduler")
+            with transaction.atomic():
+                assert dispatch([[job_id]], epoch=epoch)
+                rows.execute("SET lock_timeout = '200ms'")
+                with pytest.raises(psycopg.errors.LockNotAvailable):
+                    rows.execute("UPDATE leaders SET epoch = epoch + 1 WHERE role = 'scheduler'")
+                rows.execute("RESET lock_timeout")

@@ -24,6 +24,7 @@ def waiting() -> list[Waiting]:
     selector = Selector(limits={})
     shares = {name: TenantShare(weight=1, max_running=100) for name in ("acme", "globex", "sandbox")}
     selector.observe(holding=[], known=shares)
+    selector.discover(["default"], held=Held([]))
     return list(selector.choose(pool=Pool(name="default", capacity=200), free=200, held=Held([])).jobs)
 
 

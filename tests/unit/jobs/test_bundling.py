@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.jobs.bundling import MOST_JOBS, WORK_S, Bundle, Candidate, Flying, jobs_to_choose, pack, size_for
+from apps.jobs.bundling import MESSAGE_S, MOST_JOBS, WORK_S, Bundle, Candidate, Flying, jobs_to_choose, pack, size_for
 
 PACES = {"short": WORK_S / 10, "tiny": WORK_S / 1000, "long": 5.0}
 
@@ -48,8 +48,13 @@ def test_while_all_children_are_busy_a_bundle_is_as_large_as_it_may_be() -> None
 
 
 def test_idle_children_share_what_little_there_is() -> None:
-    made = pack(jobs("tiny", 8), paces=PACES, flying=[], children=4)
+    made = pack(jobs("short", 8), paces=PACES, flying=[], children=4)
     assert sizes(made) == [2, 2, 2, 2]
+
+
+def test_work_that_is_not_worth_a_second_message_stays_in_one() -> None:
+    assert sizes(pack(jobs("tiny", 8), paces=PACES, flying=[], children=4)) == [8]
+    assert sizes(pack(jobs("tiny", 8), paces={"tiny": MESSAGE_S / 4}, flying=[], children=4)) == [4, 4]
 
 
 def test_a_backlog_fills_all_bundles_that_may_be_under_way() -> None:
@@ -87,6 +92,19 @@ def test_no_one_tenant_fills_the_reserved_child_with_long_jobs() -> None:
     asked = [*jobs("long", 4), *jobs("long", 1, tenant="globex", start=10)]
     made = pack(asked, paces=PACES, flying=[], children=4, reserved=1)
     assert [bundle.jobs for bundle in made] == [[job.job_id] for job in (*asked[:3], asked[4])]
+
+
+def test_the_reserved_child_is_kept_from_a_tenant_that_is_being_served() -> None:
+    one = pack(jobs("short", 200), paces=PACES, flying=[], children=4, reserved=1)
+    assert sizes(one) == [10, 10, 10]
+    more = jobs("short", 50, start=1000) + jobs("short", 50, tenant="globex", start=2000)
+    assert pack(more[:50], paces=PACES, flying=flying("short", 3), children=4, reserved=1) == []
+    (new,) = pack(more[50:51], paces=PACES, flying=flying("short", 3), children=4, reserved=1)
+    assert new.jobs == [more[50].job_id]
+
+
+def test_two_bundles_are_under_way_however_many_children_are_reserved() -> None:
+    assert len(pack(jobs("short", 200), paces=PACES, flying=[], children=2, reserved=1)) == 2
 
 
 def test_the_only_child_is_reserved_for_nobody() -> None:
@@ -160,4 +178,5 @@ def test_whatever_waits_the_bounds_hold(
 def test_no_child_idles_while_a_job_waits(count: int, children: int) -> None:
     for kind in ("short", "long"):
         made = pack(jobs(kind, count), paces=PACES, flying=[], children=children)
-        assert len(made) >= min(count, children)
+        worth = 1 if kind == "long" else PACES[kind] / MESSAGE_S
+        assert len(made) >= min(int(count * worth), children)
