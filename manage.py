@@ -11,6 +11,7 @@ ROLE_OF_COMMAND = {
     "run_scheduler": "control",
     "run_relay": "control",
     "run_submitter": "control",
+    "run_webhooks": "control",
     "doctor": "control",
     "shell": "app",
 }

@@ -85,10 +85,16 @@ def document() -> dict[str, Any]:
             "stream": _channel(
                 "operations.events", "stream", events, "A Valkey stream; field `event`; the last 100,000 or so."
             ),
+            "webhook": _channel(
+                None,
+                None,
+                events,
+                "POST to each subscribed address, signed as Standard Webhooks asks: docs/webhooks.md.",
+            ),
         },
         "operations": {
             f"publish-{name}": {"action": "send", "channel": {"$ref": f"#/channels/{name}"}}
-            for name in ("log", "stream")
+            for name in ("log", "stream", "webhook")
         },
         "components": {
             "messages": messages,
@@ -103,11 +109,11 @@ def text(*, step: str) -> str:
     return f"# Written by `{step}` from apps/*/events.py.\n{written}"
 
 
-def _channel(address: str, server: str, events: dict[str, Any], says: str) -> dict[str, Any]:
+def _channel(address: str | None, server: str | None, events: dict[str, Any], says: str) -> dict[str, Any]:
     return {
         "address": address,
         "description": says,
-        "servers": [{"$ref": f"#/servers/{server}"}],
+        **({} if server is None else {"servers": [{"$ref": f"#/servers/{server}"}]}),
         "messages": {event_type: {"$ref": f"#/components/messages/{event_type}"} for event_type in events},
     }
 

@@ -32,6 +32,8 @@ TENANT_OWNED = (
     "triggers",
     "trigger_firings",
     "usage_daily",
+    "webhooks",
+    "webhook_deliveries",
 )
 LOOPS = ("processes", "event_consumers", "breakers", "leaders", "rate_buckets", "pool_loads")
 PEOPLE = (
@@ -65,11 +67,15 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     ("ops_app", "UPDATE", ("jobs", "job_dependencies", "processes")),
     ("ops_app", "INSERT, UPDATE", ("pauses", "schedules", "schedule_fires", "triggers")),
+    ("ops_app", "INSERT, UPDATE", ("webhooks",)),
+    ("ops_app", "UPDATE (state, tries, due_at, settled_at)", ("webhook_deliveries",)),
     ("ops_app", "INSERT, UPDATE, DELETE", ("idempotency_keys",)),
     ("ops_control", "SELECT", (*CONFIGURATION, *TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_control", "INSERT", (*TENANT_OWNED, *LOOPS)),
     ("ops_control", "UPDATE", ("jobs", "job_dependencies", "attempts", "gate_intervals", "usage_daily", *LOOPS)),
     ("ops_control", "UPDATE", ("pauses", "schedules", "schedule_fires", "trigger_firings")),
+    ("ops_control", "UPDATE", ("webhooks",)),
+    ("ops_control", "UPDATE, DELETE", ("webhook_deliveries",)),
     ("ops_control", "UPDATE, DELETE", ("idempotency_keys",)),  # purging locks what it deletes
     ("ops_control", "DELETE", ("processes", "gate_intervals", "start_predictions")),
     ("ops_control", "UPDATE (sequence)", ("events",)),

@@ -20,7 +20,13 @@ from workers.heart import Heart
 
 log = structlog.get_logger(__name__)
 
-LOCKS = {"scheduler": 0x6F707301, "relay": 0x6F707302, "sealer": 0x6F707303, "submitter": 0x6F707304}
+LOCKS = {
+    "scheduler": 0x6F707301,
+    "relay": 0x6F707302,
+    "sealer": 0x6F707303,
+    "submitter": 0x6F707304,
+    "webhooks": 0x6F707306,
+}
 
 
 Lull = Callable[[Sequence[str]], float]

@@ -6,11 +6,9 @@ stand still because the broker or a worker does.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 
-import orjson
 import redis
 import structlog
 from django.conf import settings
@@ -19,7 +17,7 @@ from django.db import DataError, IntegrityError, connection
 from apps.core import metrics
 from apps.core.clock import DatabaseClock
 from apps.events import operations, queries
-from apps.events.cloudevents import envelope
+from apps.events.cloudevents import encoded
 from apps.events.models import Event
 from apps.jobs.operations import metering
 from apps.tenancy.context import across_tenants
@@ -103,18 +101,6 @@ class Relay:
         for event in due:
             metrics.event_delivered(seconds=(now - event.occurred_at).total_seconds(), consumer=STREAM)
         metrics.events_behind(count=queries.head() - last, consumer=STREAM)
-
-
-def encoded(event: Event) -> bytes:
-    """Return the event's JSON. Whatever stands in a row must not hold up those behind it, so there is no way to fail.
-
-    PostgreSQL's jsonb keeps numbers of any length, which the quick encoder refuses.
-    """
-    try:
-        return orjson.dumps(envelope(event))
-    except orjson.JSONEncodeError as error:
-        log.error("event_hard_to_encode", event_id=str(event.event_id), error=str(error))  # noqa: TRY400 - it is told
-        return json.dumps(envelope(event), default=str).encode()
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from datetime import datetime
 
 import uuid6
 
@@ -27,3 +28,8 @@ def parse_id(text: str) -> uuid.UUID:
     if not _CANONICAL.fullmatch(text):
         raise BadIdError("an id is a UUID such as 0198f3a2-7b1c-7d3e-8f4a-5b6c7d8e9f00")
     return uuid.UUID(text)
+
+
+def first_id_at(instant: datetime) -> uuid.UUID:
+    """Return the smallest UUIDv7 of `instant`'s millisecond: ids of that time and later compare greater or equal."""
+    return uuid.UUID(int=int(instant.timestamp() * 1000) << 80 | 0x7 << 76 | 0b10 << 62)

@@ -64,6 +64,9 @@ _events_behind = Gauge(
     registry=_registry,
     multiprocess_mode="mostrecent",
 )
+_webhook_tries = _counter(
+    "operations_webhook_tries_total", "Requests to webhooks' receivers, by what came of them.", "outcome"
+)
 _log_lines_lost = _counter("operations_log_lines_lost_total", "Log lines that could not be written.")
 
 # Each scale has a boundary at every objective it must show met or missed (target and ours).
@@ -152,6 +155,11 @@ def event_delivered(*, seconds: float, consumer: str) -> None:
 def events_behind(*, count: int, consumer: str) -> None:
     """Say how many numbered events `consumer` was not delivered yet."""
     _events_behind.labels(consumer=consumer).set(max(0, count))
+
+
+def webhook_tried(*, outcome: str) -> None:
+    """Count a request to a webhook's receiver: `accepted`, the class of its status (`5xx`), or why none came."""
+    _webhook_tries.labels(outcome=outcome).inc()
 
 
 def log_line_lost() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from apps.core.asked import MAX_PAGE, PAGE, bad_field, limit, query
+from apps.core.asked import MAX_PAGE, PAGE, bad_field, cursor, instant, limit, query, word
 from apps.core.ids import BadIdError, parse_id
 from apps.jobs.fields import TRIGGERS
 from apps.jobs.lifecycle import OUTCOMES, Priority, State
@@ -37,16 +36,6 @@ FILTERS = (
 POSITION_DIGITS = 15
 
 
-def cursor(text: str | None) -> UUID | None:
-    """Return the job a page begins after, as `next` of the page before named it."""
-    if text is None:
-        return None
-    try:
-        return parse_id(text)
-    except BadIdError as error:
-        raise bad_field("cursor", "`next` of the page before would be right") from error
-
-
 def position(text: str | None) -> tuple[int, int]:
     """Return (fence, line) of a position in a log; before everything where none is given."""
     fence, dot, line = (text or "0.0").partition(".")
@@ -60,12 +49,12 @@ def filters(asked: Mapping[str, str]) -> Filters:
     return Filters(
         before=cursor(asked.get("cursor")),
         job_type=asked.get("type"),
-        status=_word(asked, "status", among=[state.value for state in State]),
-        outcome=_word(asked, "outcome", among=sorted(state.value for state in OUTCOMES)),
+        status=word(asked, "status", among=[state.value for state in State]),
+        outcome=word(asked, "outcome", among=sorted(state.value for state in OUTCOMES)),
         contract=asked.get("contract"),
         environment=asked.get("environment"),
         priority=_priority(asked),
-        trigger=_word(asked, "trigger", among=TRIGGERS),
+        trigger=word(asked, "trigger", among=TRIGGERS),
         submitted_by=asked.get("submitted_by"),
         concurrency_key=asked.get("concurrency_key"),
         parent_id=_id(asked, "parent_id"),
@@ -74,17 +63,9 @@ def filters(asked: Mapping[str, str]) -> Filters:
     )
 
 
-def _word(asked: Mapping[str, str], name: str, *, among: Collection[str]) -> str | None:
-    """Return the value of a filter that knows its words."""
-    text = asked.get(name)
-    if text is not None and text not in among:
-        raise bad_field(name, f"one of these would be right: {', '.join(among)}")
-    return text
-
-
 def _priority(asked: Mapping[str, str]) -> Priority | None:
-    word = _word(asked, "priority", among=[each.word for each in Priority])
-    return None if word is None else Priority[word.upper()]
+    band = word(asked, "priority", among=[each.word for each in Priority])
+    return None if band is None else Priority[band.upper()]
 
 
 def _id(asked: Mapping[str, str], name: str) -> UUID | None:
@@ -94,19 +75,6 @@ def _id(asked: Mapping[str, str], name: str) -> UUID | None:
         return parse_id(asked[name])
     except BadIdError as error:
         raise bad_field(name, "a job's id would be right") from error
-
-
-def instant(asked: Mapping[str, str], name: str) -> datetime | None:
-    """Return the time a filter names; it must say its offset, or two readers would take it for two times."""
-    if name not in asked:
-        return None
-    try:
-        instant = datetime.fromisoformat(asked[name])
-    except ValueError as error:
-        raise bad_field(name, "a time like 2026-01-31T12:00:00Z would be right") from error
-    if instant.tzinfo is None:
-        raise bad_field(name, "a time with its offset, like 2026-01-31T12:00:00Z, would be right")
-    return instant
 
 
 def retry(asked: Mapping[str, Any] | None, *, of: Retry) -> Retry | None:

@@ -1,8 +1,9 @@
 """The plane's own keys: files of `settings.ENVIRONMENT.keys`, made once by set-up, readable by their owner only.
 
 `tokens.jwk` (Ed25519, private) signs tokens, `messages.key` (32 random bytes) authenticates what workers are told
-through the broker, `django.secret` signs people's sessions. Reading is cached until the file changes: a new key needs
-no restart. Nothing here logs, prints or returns a private key to anyone but the code that signs.
+through the broker, `webhooks.key` (32 too) makes the secrets that sign webhooks, `django.secret` signs people's
+sessions. Reading is cached until the file changes: a new key needs no restart. Nothing here logs, prints or returns a
+private key to anyone but the code that signs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from joserfc.jwk import OKPKey
 
 TOKENS: Final = "tokens.jwk"
 MESSAGES: Final = "messages.key"
+WEBHOOKS: Final = "webhooks.key"
 DJANGO_SECRET: Final = "django.secret"  # noqa: S105 - a file's name
 MESSAGE_KEY_BYTES: Final = 32
 
@@ -61,6 +63,7 @@ def ensure_keys(*, folder: Path) -> list[str]:
     makers: dict[str, Callable[[], bytes]] = {
         TOKENS: _new_signing_key,
         MESSAGES: lambda: secrets.token_bytes(MESSAGE_KEY_BYTES),
+        WEBHOOKS: lambda: secrets.token_bytes(MESSAGE_KEY_BYTES),
         DJANGO_SECRET: lambda: secrets.token_urlsafe(48).encode(),
     }
     return [name for name, make in makers.items() if not (folder / name).exists() and _place(folder / name, make())]
@@ -96,6 +99,11 @@ def signing_key() -> OKPKey:
 def message_key() -> bytes:
     """Return the 32 bytes that authenticate messages to workers; raise `KeysMissingError` or `BadKeyError`."""
     return _read(_message_keys, MESSAGES)
+
+
+def webhook_key() -> bytes:
+    """Return the 32 bytes that make webhooks' secrets; raise `KeysMissingError` or `BadKeyError`."""
+    return _read(_message_keys, WEBHOOKS)
 
 
 def public_jwks() -> dict[str, list[dict[str, Any]]]:

@@ -23,6 +23,7 @@ SCOPES: Final = frozenset(
         "migrations:read",
         "evidence:read",
         "events:read",
+        "webhooks:write",
         "decisions:evaluate",
         "metrics:read",
     }

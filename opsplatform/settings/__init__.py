@@ -50,6 +50,7 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "apps.tenancy",
     "apps.events",
+    "apps.webhooks",
     "apps.evidence",
     "apps.governance",
     "apps.subscription",
@@ -142,6 +143,10 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SERVE_PERMISSIONS": [],
     "SCHEMA_PATH_PREFIX": "/operations",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "StateEnum": "apps.schedules.models.FIRE_STATES",
+        "DeliveryStateEnum": "apps.webhooks.models.STATES",
+    },
     # The pages' scripts come out of a wheel: no browser of ours asks another host.
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

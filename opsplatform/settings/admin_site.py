@@ -94,6 +94,13 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Webhooks",
+                "items": [
+                    _item("Webhooks", "webhook", "webhooks_webhook"),
+                    _item("Deliveries", "outgoing_mail", "webhooks_delivery"),
+                ],
+            },
+            {
                 "title": "Runtime",
                 "items": [
                     _item("Environments", "dns", "jobs_environment"),

@@ -25,6 +25,8 @@ UNHEARD = {
     "operations.job.reprioritized",
     "operations.queue.paused",
     "operations.queue.resumed",
+    "operations.webhook.disabled",
+    "operations.webhook.test",
 }
 
 

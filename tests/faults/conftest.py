@@ -19,6 +19,7 @@ PROCESSES = {
     "worker-control",
     "relay",
     "submitter",
+    "webhooks",
     "beat",
     "flower",
 }

@@ -42,6 +42,18 @@ class Module:
             method, path, b"{}", content_type="application/json", headers={"Authorization": self._bearer, **headers}
         )
 
+    def send(self, method: str, path: str, body: Any, **query: str) -> Any:
+        """Send any method with a body."""
+        headers = {"Authorization": self._bearer}
+        return self._client.generic(
+            method,
+            path,
+            json.dumps(body).encode(),
+            content_type="application/json",
+            headers=headers,
+            query_params=query or None,
+        )
+
     def post(self, body: Any, *, path: str = JOBS, **headers: str) -> Any:
         text = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"Authorization": self._bearer, **headers}

@@ -5,10 +5,6 @@ often the call is made, the module sees one. While it answers 202 the job waits 
 next attempt makes the same call again, not before the module's Retry-After.
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
 import http.client
 import json
 import time
@@ -16,11 +12,11 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from apps.core import standard_webhooks
 from apps.jobs.types import Context, PermanentError, Retry, RetryableError, job_type
 from workers.catalog import outbound, surroundings
 
 MOST_ANSWER_BYTES = 1024 * 1024
-PREFIX = "whsec_"
 
 
 @job_type(
@@ -72,17 +68,11 @@ def call(ctx: Context, params: Mapping[str, Any]) -> None:
 
 
 def signature(body: bytes, *, message_id: str, secret: str, at: int) -> dict[str, str]:
-    """Return the headers that sign `body`; `secret` is base64, after whsec_ or bare."""
+    """Return the headers that sign `body`."""
     try:
-        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
-    except binascii.Error:
+        return standard_webhooks.signed(body, message_id=message_id, secrets=[secret], at=at)
+    except standard_webhooks.BadSecretError:
         raise PermanentError("the secret that signs the call is not base64", code="bad_secret") from None
-    signed = hmac.new(key, f"{message_id}.{at}.".encode() + body, hashlib.sha256).digest()
-    return {
-        "webhook-id": message_id,
-        "webhook-timestamp": str(at),
-        "webhook-signature": f"v1,{base64.b64encode(signed).decode()}",
-    }
 
 
 def _answer(response: http.client.HTTPResponse) -> bytes:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import UUID
 
 from django.core.paginator import Paginator
 from django.db import connection, models
@@ -21,6 +20,7 @@ else:
     AnyPaginator = Paginator
 
 from apps.core.clock import DatabaseClock
+from apps.core.ids import first_id_at
 
 MAX_PAGES = 200
 
@@ -63,8 +63,3 @@ class SinceFilter(DropdownFilter):
             return queryset
         since = DatabaseClock.ask(connection).now() - asked[1]
         return queryset.filter(**{f"{self.by}__gte": first_id_at(since)})
-
-
-def first_id_at(instant: datetime) -> UUID:
-    """Return the smallest UUIDv7 of `instant`'s millisecond: ids of that time and later compare greater or equal."""
-    return UUID(int=int(instant.timestamp() * 1000) << 80 | 0x7 << 76 | 0b10 << 62)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import connection
 from django.http import HttpResponse
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,20 +20,15 @@ from apps.core import problems
 from apps.core.clock import DatabaseClock
 from apps.jobs import parsing
 from apps.schedules import cron, fields
-from apps.schedules.api.shared import changes, check_template, found, listed
+from apps.schedules.api.shared import check_template
 from apps.schedules.models import Fire, Schedule
 from apps.schedules.operations import schedules
 from apps.tenancy import idempotency
 from apps.tenancy.authentication import principal_of
 from apps.tenancy.idempotency import answer_once
 from apps.tenancy.permissions import tenant_or_404
+from apps.tenancy.rows import IN_TENANT, PAGED, changes, found, listed
 
-IN_TENANT = OpenApiParameter("tenant_id", str, description="needed when the token names more than 20")
-PAGED = [
-    OpenApiParameter("tenant_id", str),
-    OpenApiParameter("limit", int, description=f"1 to {parsing.MAX_PAGE}; {parsing.PAGE} if left out"),
-    OpenApiParameter("cursor", str, description="`next` of the page before"),
-]
 ACTING = [IN_TENANT, idempotency.PARAMETER]
 TAGS = ["schedules"]
 MOST_BACKFILLED = 1_000

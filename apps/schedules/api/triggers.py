@@ -16,8 +16,7 @@ from rest_framework.views import APIView
 from apps.core import problems
 from apps.jobs import parsing
 from apps.schedules import fields, matching
-from apps.schedules.api.schedules import IN_TENANT, PAGED
-from apps.schedules.api.shared import changes, check_template, found, listed
+from apps.schedules.api.shared import check_template
 from apps.schedules.models import Firing, Trigger
 from apps.schedules.operations import triggers
 from apps.schedules.operations.schedules import ChangedMeanwhileError, NameTakenError
@@ -25,6 +24,7 @@ from apps.tenancy import idempotency
 from apps.tenancy.authentication import principal_of
 from apps.tenancy.idempotency import answer_once
 from apps.tenancy.permissions import tenant_or_404
+from apps.tenancy.rows import IN_TENANT, PAGED, changes, found, listed
 
 TAGS = ["triggers"]
 FILLED = ("params", "concurrency_key")

@@ -35,6 +35,8 @@ WITH_TESTS_OF_THEIR_OWN = (
     "schedules.Trigger",
     "schedules.Firing",
     "subscription.UsageDaily",
+    "webhooks.Webhook",
+    "webhooks.Delivery",
 )
 
 

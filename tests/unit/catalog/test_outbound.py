@@ -145,29 +145,6 @@ def test_only_what_an_operator_allowed_is_called(world: Any, storage: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("8.8.8.8", True),
-        ("127.0.0.1", False),
-        ("10.1.2.3", False),
-        ("169.254.169.254", False),
-        ("100.64.0.1", False),
-        ("0.0.0.0", False),  # noqa: S104 - judged, not bound
-        ("224.0.0.1", False),
-        ("::1", False),
-        ("fe80::1%eth0", False),
-        ("fd00::1", False),
-        ("::ffff:127.0.0.1", False),
-        ("2002:7f00:1::", False),
-        ("64:ff9b::7f00:1", False),
-        ("2606:4700::1111", True),
-    ],
-)
-def test_addresses_inside_are_known_in_every_disguise(address: str, public: bool) -> None:
-    assert outbound._public(address, grant=Grant()) is public
-
-
-@pytest.mark.parametrize(
     ("host", "port", "named"),
     [("a.org", 443, True), ("a.org", 8443, False), ("b.org", 8443, True), ("b.org", 443, False), ("x.c.org", 80, True),
      ("c.org", 80, False), ("evil-c.org", 80, False), ("", 443, False)],

@@ -29,9 +29,10 @@ def test_the_document_is_what_the_code_says() -> None:
 
 
 def test_every_event_type_is_in_it_and_in_the_page() -> None:
-    assert set(WRITTEN["components"]["messages"]) == set(events.ALL) == set(events.MEANINGS)
+    assert set(WRITTEN["components"]["messages"]) == set(asyncapi.published())
+    assert set(events.ALL) == set(events.MEANINGS) < set(asyncapi.published())
     page = (DOCS / "events.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"^\| `(operations\.[a-z._]+)` \|", page, re.MULTILINE)) == set(events.ALL)
+    assert set(re.findall(r"^\| `(operations\.[a-z._]+)` \|", page, re.MULTILINE)) == set(asyncapi.published())
 
 
 def test_every_reference_leads_somewhere() -> None:

@@ -19,13 +19,14 @@ def folder(tmp_path: Path, settings: Settings) -> Path:
 
 
 def test_keys_are_made_once_and_belong_to_their_owner(folder: Path) -> None:
-    assert keys.ensure_keys(folder=folder) == ["tokens.jwk", "messages.key", "django.secret"]
+    assert keys.ensure_keys(folder=folder) == ["tokens.jwk", "messages.key", "webhooks.key", "django.secret"]
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert keys.ensure_keys(folder=folder) == []
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert len(keys.message_key()) == 32
+    assert len(keys.message_key()) == len(keys.webhook_key()) == 32
+    assert keys.message_key() != keys.webhook_key()
 
 
 def test_a_missing_key_alone_is_made_again(folder: Path) -> None:
@@ -43,8 +44,8 @@ def test_many_set_ups_at_once_agree_on_one_key(folder: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(made) == ["django.secret", "messages.key", "tokens.jwk"]
-    assert sorted(path.name for path in folder.iterdir()) == ["django.secret", "messages.key", "tokens.jwk"]
+    every = ["django.secret", "messages.key", "tokens.jwk", "webhooks.key"]
+    assert sorted(made) == sorted(path.name for path in folder.iterdir()) == every
 
 
 def test_only_the_public_part_is_published(folder: Path) -> None:

@@ -36,6 +36,7 @@ def test_a_message_is_one() -> None:
         {**GOOD, "body": "not base64!"},
         {**GOOD, "headers": None},
         {**GOOD, "headers": []},
+        {**GOOD, "headers": {**GOOD["headers"], "compression": "application/x-gzip"}},
         {**GOOD, "content-type": 1},
         {**GOOD, "properties": {}},
         {**GOOD, "properties": {**GOOD["properties"], "delivery_tag": None}},

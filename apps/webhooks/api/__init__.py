@@ -1,0 +1,1 @@
+"""Webhooks and their deliveries over HTTP: parse, call one operation or query, render."""

@@ -1,0 +1,241 @@
+"""Every route × a foreign tenant, out of the OpenAPI document: a new route is asked without being listed here.
+
+Globex has one of everything; acme's module, which may do everything for acme, asks for it by every id, filter, cursor
+and body. It learns nothing, changes nothing, and cannot tell what is another's from what is not there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from apps.core.ids import uuid7
+from apps.events.operations import number_committed
+from apps.jobs.operations import metering
+from apps.jobs.operations.run import report
+from apps.tenancy.context import across_tenants
+from apps.tenancy.principals import SCOPES
+from apps.webhooks.operations import following
+from opsplatform import roles
+from opsplatform.settings.environment import DatabaseRole
+from tests.integration.conftest import Look
+from tests.support.api import Module, said
+from tests.support.openapi import Operation, operations
+from tests.support.work import claimed, finish, naming, worker
+from workers import submitter
+
+EVERYTHING = " ".join(sorted(SCOPES))
+# What stands in a path and is the platform's: everybody may name it.
+SHARED = {"environment": "default"}
+# Asked here by their body: they have neither a path nor a `tenant_id` that would say whose they are.
+AUTHZEN = "/operations/authzen/"
+OPERATIONS = [each for each in operations() if not each.path.startswith(AUTHZEN)]
+OWNED = [each for each in OPERATIONS if set(each.in_path) - set(SHARED)]
+LISTS = [each for each in OPERATIONS if each.method == "GET" and each not in OWNED]
+NAMING = [each for each in OPERATIONS if "tenant_id" in (each.body or {}).get("properties", {})]
+
+Ids = dict[str, str]
+
+
+def is_of(tenant: str, in_role: Callable[[DatabaseRole], AbstractContextManager[None]]) -> Ids:
+    """Leave one of everything in a tenant; return path parameter → its id."""
+    module, name = Module(tenant, scope=EVERYTHING), f"made by {tenant}"
+    webhook = said(
+        module.post(
+            {"url": f"https://{tenant}.example.org/", "event_types": ["operations.*"], "description": name},
+            path="/operations/webhooks",
+        ),
+        201,
+    )
+    job = {"type": "ops.noop"}
+    schedule = said(module.post({"name": name, "cron": "@daily", "job": job}, path="/operations/schedules"), 201)
+    backfill = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"}
+    said(module.post(backfill, path=f"/operations/schedules/{schedule['schedule_id']}/backfill"), 202)
+    wanted = {"name": name, "event_type": "operations.job.completed", "job": job}
+    trigger = said(module.post(wanted, path="/operations/triggers"), 201)
+    asked = {**job, "concurrency_key": name}
+    job_id = said(module.post(asked, path="/operations/jobs", **{"Idempotency-Key": "the-same"}), 202)["job_id"]
+    said(module.post({"tenant_id": tenant, "reason": name}, path="/operations/queues/batch/pause"))
+    with in_role("control"):
+        with across_tenants():
+            run = claimed(UUID(job_id), worker_id=worker())
+            report(**naming(run), progress=None, first_line=1, lines=[["t", "info", name, {}]])
+            finish(run)
+            number_committed(limit=500)
+            following.follow()
+            metering.meter()
+        submitter.step()
+    (delivery, *_) = said(module.get(f"/operations/webhooks/{webhook['webhook_id']}/deliveries"))["items"]
+    return {
+        "job_id": job_id,
+        "schedule_id": schedule["schedule_id"],
+        "trigger_id": trigger["trigger_id"],
+        "webhook_id": webhook["webhook_id"],
+        "delivery_id": delivery["delivery_id"],
+    }
+
+
+@pytest.fixture
+def theirs(db: None, in_role: Any) -> Ids:
+    """What globex has."""
+    return is_of("globex", in_role)
+
+
+@pytest.fixture
+def mine(db: None, in_role: Any) -> Ids:
+    """What acme has."""
+    return is_of("acme", in_role)
+
+
+@pytest.fixture
+def acme(db: None) -> Module:
+    """Acme's module, which may do everything for acme."""
+    return Module("acme", scope=EVERYTHING)
+
+
+@pytest.fixture
+def nothing_changes(theirs: Ids, look: Look) -> Iterator[None]:
+    """Compare every row of globex before and after."""
+
+    def rows() -> dict[str, list[Any]]:
+        query = "SELECT md5(t::text) AS row FROM {} t WHERE tenant_id = 'globex' ORDER BY 1"
+        return {table: look(query.format(table)) for table in roles.TENANT_OWNED}
+
+    before = rows()
+    yield
+    assert rows() == before
+
+
+def told(answer: Any) -> tuple[int, Any]:
+    """Return an answer's status and body, without what differs from request to request."""
+    body = json.loads(answer.content) if answer.content else None
+    for name in ("instance", "request_id"):
+        if isinstance(body, dict):
+            body.pop(name, None)
+    return answer.status_code, body
+
+
+def ids_of(operation: Operation, theirs: Ids) -> Ids:
+    return {name: SHARED.get(name) or theirs[name] for name in operation.in_path}
+
+
+def test_the_document_has_routes_of_every_kind() -> None:
+    assert len(OPERATIONS) > 40
+    assert {str(each) for each in OWNED} > {"GET /operations/jobs/{job_id}", "DELETE /operations/webhooks/{webhook_id}"}
+    assert {str(each) for each in LISTS} > {"GET /operations/events", "GET /operations/usage"}
+    assert {str(each) for each in NAMING} > {"POST /operations/jobs", "POST /operations/queues/{environment}/pause"}
+
+
+def test_the_other_tenant_has_one_of_everything_that_a_path_names(theirs: Ids, look: Look) -> None:
+    """A new kind of thing has to be made in `is_of`, or its routes would be asked about nothing."""
+    assert {name for each in OPERATIONS for name in each.in_path} == set(theirs) | set(SHARED)
+    empty = [
+        table for table in roles.TENANT_OWNED if not look(f"SELECT 1 FROM {table} WHERE tenant_id = 'globex' LIMIT 1")
+    ]
+    # Forecasts are written when somebody asks why, waits by the scheduler each second; no route lists either.
+    assert set(empty) <= {"job_dependencies", "start_predictions", "gate_intervals"}
+
+
+@pytest.mark.parametrize("operation", OWNED, ids=str)
+@pytest.mark.usefixtures("nothing_changes")
+def test_what_is_another_tenants_is_not_there(operation: Operation, theirs: Ids, acme: Module) -> None:
+    nowhere = {name: str(uuid7()) for name in theirs}
+    for query in ({}, {"tenant_id": "globex"}, {"tenant_id": "acme"}):
+        if set(query) - set(operation.in_query):
+            continue
+        answers = [
+            told(acme.send(operation.method, operation.at(**ids_of(operation, ids)), operation.takes(), **query))
+            for ids in (theirs, nowhere)
+        ]
+        assert answers[0][0] == 404, (query, answers[0])
+        assert answers[0][1]["code"] == "not_found"
+        assert answers[0] == answers[1], "another's must read as one that is not there"
+
+
+@pytest.mark.parametrize("operation", [each for each in OWNED if len(each.in_path) > 1], ids=str)
+@pytest.mark.usefixtures("mine", "nothing_changes")
+def test_what_is_another_tenants_is_not_there_below_something_of_ones_own(
+    operation: Operation, mine: Ids, theirs: Ids, acme: Module
+) -> None:
+    for foreign in operation.in_path:
+        ids = {**mine, foreign: theirs[foreign]}
+        status, body = told(acme.send(operation.method, operation.at(**ids_of(operation, ids)), operation.takes()))
+        assert (status, body["code"]) == (404, "not_found"), foreign
+
+
+@pytest.mark.parametrize("operation", LISTS, ids=str)
+@pytest.mark.usefixtures("nothing_changes")
+def test_no_list_tells_of_another_tenant_whatever_it_is_asked(operation: Operation, theirs: Ids, acme: Module) -> None:
+    path = operation.at(**ids_of(operation, theirs))
+    answer = acme.get(path)
+    assert answer.status_code == 200
+    is_silent(answer, theirs)
+    if "tenant_id" in operation.in_query:
+        assert told(acme.get(path, tenant_id="globex"))[0] == 404
+    for name in operation.in_query:
+        for value in [*theirs.values(), "made by globex", "0"]:
+            asked = acme.get(path, **{name: value})
+            assert asked.status_code in {200, 400, 404}, (name, value, asked.content)
+            is_silent(asked, theirs)
+
+
+def is_silent(answer: Any, theirs: Ids) -> None:
+    """Find nothing of the other tenant's in an answer: neither its name nor an id."""
+    text = answer.content.decode()
+    assert "globex" not in text, text
+    assert [each for each in theirs.values() if each in text] == []
+
+
+@pytest.mark.parametrize("operation", NAMING, ids=str)
+@pytest.mark.usefixtures("nothing_changes")
+def test_no_body_acts_for_another_tenant(operation: Operation, theirs: Ids, acme: Module) -> None:
+    path = operation.at(**ids_of(operation, theirs))
+    there, nowhere = (
+        told(acme.send(operation.method, path, {**operation.takes(), "tenant_id": tenant}))
+        for tenant in ("globex", "no-such-tenant")
+    )
+    assert there[0] == 404, there
+    assert there == nowhere
+
+
+@pytest.mark.usefixtures("nothing_changes")
+def test_no_batch_acts_for_another_tenant(acme: Module, theirs: Ids) -> None:
+    jobs = [{"type": "ops.noop", "tenant_id": tenant} for tenant in ("globex", "acme")]
+    results = said(acme.post({"jobs": jobs}, path="/operations/jobs/batch"), 202)["results"]
+    assert [each["status"] for each in results] == [404, 202]
+    waiting = {"type": "ops.noop", "depends_on": {"jobs": [theirs["job_id"]]}}
+    (result,) = said(acme.post({"jobs": [waiting]}, path="/operations/jobs/batch"), 202)["results"]
+    assert result["status"] == 400
+
+
+@pytest.mark.usefixtures("nothing_changes")
+@pytest.mark.parametrize(
+    "path", [each.path for each in operations() if each.path.startswith(AUTHZEN)], ids=lambda path: path
+)
+def test_no_decision_is_told_about_another_tenant(path: str, acme: Module) -> None:
+    question = {
+        "subject": {"type": "module", "id": "data-acquisition"},
+        "action": {"name": "operations.submit"},
+        "resource": {"type": "ops.noop", "id": "none", "properties": {"tenant": "globex"}},
+    }
+    body = {"evaluations": [question]} if path.endswith("s") else question
+    answer = acme.post(body, path=path)
+    if answer.status_code == 200:
+        (one,) = answer.json()["evaluations"]
+        assert one == {"decision": False, "context": {"error": {"status": 404, "message": "there is no such tenant"}}}
+    else:
+        assert told(answer)[0] == 404
+    mine = json.loads(json.dumps(body).replace("globex", "acme"))
+    assert acme.post(mine, path=path).status_code == 200, "the question must fail for its tenant alone"
+
+
+@pytest.mark.usefixtures("nothing_changes")
+def test_a_key_of_another_tenants_repeats_no_answer_of_it(acme: Module, theirs: Ids) -> None:
+    answer = acme.post({"type": "ops.noop"}, path="/operations/jobs", **{"Idempotency-Key": "the-same"})
+    assert said(answer, 202)["tenant_id"] == "acme"
+    assert "Idempotent-Replayed" not in answer

@@ -1,0 +1,1 @@
+"""Webhooks, with real receivers on loopback and the real database."""
