@@ -10,6 +10,7 @@ ROLE_OF_COMMAND = {
     "set_up": "login",
     "run_scheduler": "control",
     "run_relay": "control",
+    "run_sealer": "control",
     "run_submitter": "control",
     "doctor": "control",
     "shell": "app",

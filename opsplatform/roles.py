@@ -23,6 +23,8 @@ TENANT_OWNED = (
     "log_chunks",
     "events",
     "evidence_records",
+    "evidence_nodes",
+    "evidence_checkpoints",
     "idempotency_keys",
     "start_predictions",
     "gate_intervals",

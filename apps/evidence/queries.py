@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
+from apps.core.database import preparing
 from apps.evidence.models import Record
 from apps.evidence.statements import leaf_of
 
@@ -25,6 +26,13 @@ def states_of(record_ids: Collection[UUID]) -> dict[UUID, tuple[str, str | None]
     """Return (state, ref) of each record that exists in the current tenant context."""
     rows = Record.objects.filter(record_id__in=record_ids).values_list("record_id", "state", "ref")
     return {record_id: (state, ref) for record_id, state, ref in rows}
+
+
+def unsealed() -> bool:
+    """Return whether a committed record waits for its seal, in the current context; one look into a small index."""
+    with preparing() as cursor:
+        cursor.execute("SELECT 1 FROM evidence_records WHERE number IS NULL LIMIT 1")
+        return cursor.fetchone() is not None
 
 
 def examine(*, subject_id: str) -> list[Verdict]:
