@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from apps.evidence.notes import origin_of
 
@@ -23,6 +24,14 @@ class Log(NamedTuple):
     def origin(self) -> str:
         """The log's name in checkpoints."""
         return origin_of(region=self.region, tenant_id=self.tenant_id)
+
+    @classmethod
+    def named(cls, origin: str) -> Log:
+        """Return the log that checkpoints call `origin`; raise `ValueError` for the name of none."""
+        parts = origin.split("/")
+        if len(parts) != 3 or parts[0] != "operations" or not all(parts):  # noqa: PLR2004 - as `origin_of` writes it
+            raise ValueError(f"{origin} names no log of this plane")
+        return cls(parts[2], unquote(parts[1]))
 
     def __str__(self) -> str:
         return f"{self.tenant_id} in {self.region}"

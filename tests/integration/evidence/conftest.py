@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from apps.evidence import heads as kept_heads
+from apps.evidence import keys
 from apps.evidence.heads import Heads
 from apps.jobs.lifecycle import Ending
 from tests.integration.conftest import Control
@@ -21,6 +24,16 @@ def heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Heads:
     folder = tmp_path / "heads"
     monkeypatch.setattr(kept_heads, "kept", lambda: Heads(folder))
     return Heads(folder)
+
+
+@pytest.fixture
+def own_keys(tmp_path: Path, settings: Any) -> Path:
+    """Log keys of the test's own, which it may change."""
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    keys.ensure(folder=folder)
+    settings.ENVIRONMENT = dataclasses.replace(settings.ENVIRONMENT, keys=folder)
+    return folder
 
 
 @pytest.fixture
