@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from apps.core.database import preparing
+from apps.evidence.logs import Log
 from apps.evidence.models import Record
 from apps.evidence.statements import leaf_of
+
+OVERDUE = """
+SELECT tenant_id, region, count(*)::int, min(created_at) FROM evidence_records
+ WHERE number IS NULL AND created_at < clock_timestamp() - make_interval(secs => %(older_than_s)s)
+ GROUP BY tenant_id, region ORDER BY tenant_id, region
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,16 +49,11 @@ def examine(*, subject_id: str) -> list[Verdict]:
     return [_verdict(record) for record in records]
 
 
-def examine_all(*, page: int = 1000) -> Iterator[Verdict]:
-    """Recompute the leaf of every record of the current tenant context, by id, `page` records at a time."""
-    last: UUID | None = None
-    while True:
-        rows = Record.objects.order_by("record_id")
-        records = list((rows if last is None else rows.filter(record_id__gt=last))[:page])
-        if not records:
-            return
-        yield from map(_verdict, records)
-        last = records[-1].record_id
+def overdue(*, older_than_s: float) -> list[tuple[Log, int, datetime]]:
+    """Return the logs whose records wait for their seal for longer, how many do, and since when."""
+    with preparing() as cursor:
+        cursor.execute(OVERDUE, {"older_than_s": older_than_s})
+        return [(Log(tenant_id, region), count, since) for tenant_id, region, count, since in cursor.fetchall()]
 
 
 def _verdict(record: Record) -> Verdict:

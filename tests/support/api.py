@@ -11,7 +11,7 @@ from django.test import Client
 from tests.support.tokens import token
 
 JOBS = "/operations/jobs"
-ALL_SCOPES = "jobs:submit jobs:read jobs:control"
+ALL_SCOPES = "jobs:submit jobs:read jobs:control evidence:read"
 INSTANT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"
 
 
