@@ -11,6 +11,7 @@ from opsplatform import roles
 
 pytestmark = pytest.mark.usefixtures("db")
 
+APPEND_ONLY = ["evidence_records", "evidence_nodes", "evidence_checkpoints", "events"]
 RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 TABLES = "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public'"
 TENANT_TABLES = (
@@ -90,7 +91,7 @@ def test_evidence_and_events_are_append_only_for_everybody(superuser: psycopg.Co
     rows = superuser.execute(
         "SELECT role, t, r FROM unnest(%s::text[]) AS role, unnest(%s::text[]) AS t, unnest(%s::text[]) AS r"
         " WHERE has_table_privilege(role, t, r)",
-        [["ops_app", "ops_control", "ops_operator"], ["evidence_records", "events"], ["UPDATE", "DELETE", "TRUNCATE"]],
+        [["ops_app", "ops_control", "ops_operator"], APPEND_ONLY, ["UPDATE", "DELETE", "TRUNCATE"]],
     ).fetchall()
     assert rows == []
 
