@@ -11,6 +11,7 @@ ROLE_OF_COMMAND = {
     "run_scheduler": "control",
     "run_relay": "control",
     "run_sealer": "control",
+    "evidence_erase": "control",
     "run_submitter": "control",
     "doctor": "control",
     "shell": "app",

@@ -13,7 +13,7 @@ from apps.core.admin.markup import as_json, badge, code, mono
 from apps.core.admin.pages import RecordAdmin, column
 from apps.evidence import keys, merkle, notes
 from apps.evidence.logs import Log
-from apps.evidence.models import Nodes, Record, RecordState, SealedCheckpoint
+from apps.evidence.models import LegalHold, Nodes, Record, RecordState, SealedCheckpoint
 from apps.evidence.queries import examine
 
 SHOWN_HASHES = 64
@@ -82,16 +82,18 @@ class RecordPages(RecordAdmin[Record]):
     @column("Salt")
     def shown_salt(self, row: Record) -> Any:
         """Return the salt in hexadecimal."""
-        return mono(bytes(row.salt).hex())
+        return None if row.salt is None else mono(bytes(row.salt).hex())
 
     @column("The exact bytes")
     def shown_payload(self, row: Record) -> Any:
         """Return the exact text; it is one line, and laying it out would make it another."""
-        return code(bytes(row.payload).decode("utf-8", "backslashreplace"))
+        return None if row.payload is None else code(bytes(row.payload).decode("utf-8", "backslashreplace"))
 
     @column("Laid out")
     def laid_out(self, row: Record) -> Any:
         """Return the same for reading; bytes that are no JSON any more have no layout."""
+        if row.payload is None:
+            return None
         try:
             return as_json(json.loads(bytes(row.payload)))
         except ValueError:
@@ -170,3 +172,26 @@ class NodesPages(RecordAdmin[Nodes]):
         hashes = merkle.split(bytes(row.hashes))
         lines = [each.hex() for each in hashes[:SHOWN_HASHES]]
         return code("\n".join([*lines, "…"] if len(hashes) > SHOWN_HASHES else lines))
+
+
+@admin.register(LegalHold)
+class LegalHoldPages(RecordAdmin[LegalHold]):
+    """Legal holds, newest first. `manage.py legal_hold` places and releases them."""
+
+    list_display = ("shown_id", "placed_at", "of_tenant", "subject_id", "reason", "placed_by", "released_at")
+    list_filter = (("tenant", AutocompleteSelectFilter),)
+    ordering = ("-hold_id",)
+    fieldsets = (
+        (None, {"fields": ("shown_id", "of_tenant", "subject_id", "reason")}),
+        ("Who", {"fields": ("placed_by", "placed_at", "released_by", "released_at")}),
+    )
+
+    @column("Hold")
+    def shown_id(self, row: LegalHold) -> Any:
+        """Return its id."""
+        return mono(row.hold_id)
+
+    @column("Tenant")
+    def of_tenant(self, row: LegalHold) -> str:
+        """Return the tenant's id."""
+        return row.tenant_id

@@ -70,6 +70,7 @@ class Report:
     root: bytes
     checkpoints: int
     records: int
+    erased: int
     unsealed: int
     kept: int | None
     predicates: dict[str, int] = field(default_factory=dict)

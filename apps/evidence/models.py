@@ -15,6 +15,7 @@ class Predicate(models.TextChoices):
     ADMISSION = "admission", "it was admitted"
     REFUSAL = "refusal", "it was refused"
     OUTCOME = "outcome", "it ended"
+    ERASURE = "erasure", "bytes of other records were erased: a tombstone"
 
 
 class RecordState(models.TextChoices):
@@ -39,8 +40,8 @@ class Record(models.Model):
     subject_id = models.CharField(max_length=64)
     fence = models.BigIntegerField(default=0, help_text="the subject's fence when it was true: a run, or a later redo")
     predicate = models.CharField(max_length=16, choices=Predicate)
-    payload = models.BinaryField()
-    salt = models.BinaryField(max_length=16)
+    payload = models.BinaryField(null=True, help_text="null once it was erased, which a tombstone explains")
+    salt = models.BinaryField(max_length=16, null=True)
     leaf = models.BinaryField(max_length=32)
     number = models.BigIntegerField(null=True)
     state = models.CharField(max_length=16, choices=RecordState, default=RecordState.PENDING)
@@ -143,3 +144,44 @@ class Nodes(models.Model):
 
     def __str__(self) -> str:
         return f"level {self.level} from {self.first} of {self.tenant_id} in {self.region}"
+
+
+class LegalHold(models.Model):
+    """Evidence that must not be erased, whatever its retention: a subject's, or all of a tenant's where none is named.
+
+    Placed and released by `operations.holds` alone, which no erasure can overlook.
+    """
+
+    hold_id = models.UUIDField(primary_key=True)
+    tenant = models.ForeignKey(Tenant, models.PROTECT, db_index=False)
+    subject_id = models.CharField(max_length=64, null=True, help_text="a job's id; null: everything of the tenant's")
+    reason = models.CharField(max_length=500)
+    placed_by = models.CharField(max_length=128)
+    placed_at = models.DateTimeField(db_default=ClockTimestamp())
+    released_by = models.CharField(max_length=128, null=True)
+    released_at = models.DateTimeField(null=True)
+
+    objects = TenantManager["LegalHold"]()
+    every = models.Manager["LegalHold"]()
+
+    class Meta:
+        db_table = "legal_holds"
+        ordering = ["-hold_id"]
+        base_manager_name = "every"
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(released_at__isnull=True, released_by__isnull=True)
+                | models.Q(released_at__isnull=False, released_by__isnull=False),
+                name="legal_hold_released_by_somebody",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["tenant", "subject_id"],
+                name="legal_holds_in_force",
+                condition=models.Q(released_at__isnull=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"legal hold on {self.subject_id or 'everything'} of {self.tenant_id}"

@@ -48,6 +48,9 @@ SEALED_AT = f"""
 SELECT first + (position(%(leaf)s IN hashes) - 1) / 32 FROM evidence_nodes
  WHERE {OF_LOG} AND level = 0 AND position(%(leaf)s IN hashes) %% 32 = 1 LIMIT 1
 """
+TOMBSTONES = f"""
+SELECT number, payload FROM evidence_records WHERE {OF_LOG} AND kind = 'erasure' AND payload IS NOT NULL
+"""
 LOGS = """
 SELECT tenant_id, region FROM evidence_checkpoints UNION SELECT tenant_id, region FROM evidence_nodes
  UNION SELECT tenant_id, region FROM evidence_records
@@ -151,6 +154,11 @@ def nodes(log: Log, *, low: int, high: int) -> list[StoredNodes]:
 def stray_nodes(log: Log, *, limit: int) -> list[StoredNodes]:
     """Return rows of nodes that belong under no checkpoint."""
     return _nodes(STRAY_NODES, log, limit=limit)
+
+
+def tombstones(log: Log) -> list[tuple[int | None, bytes]]:
+    """Return (number, payload) of the log's tombstones, sealed or not."""
+    return [(number, bytes(payload)) for number, payload in rows(TOMBSTONES, _named(log))]
 
 
 def sealed_at(log: Log, *, leaf: bytes) -> int | None:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from apps.evidence import merkle, stored
+from apps.evidence import merkle, stored, tombstones
 from apps.evidence.examination import MOST_A_STEP, Piece, about, continued, examine
 from apps.evidence.findings import Finding, Kind, Report
 from apps.evidence.heads import Heads
@@ -48,7 +48,8 @@ class _Walk:
     records: int = 0
     predicates: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
-    _last: int = 0
+    erased: int = 0
+    _holes: dict[int, bytes] | None = None
 
     def report(self, known: Sequence[Checkpoint]) -> Report:
         """Walk the log and return what was found; `known` are checkpoints of it that were kept elsewhere."""
@@ -68,6 +69,7 @@ class _Walk:
             root=self.tree.root,
             checkpoints=self.checkpoints,
             records=self.records,
+            erased=self.erased,
             unsealed=waiting,
             kept=max((each.size for each in known), default=None),
             predicates=dict(self.predicates),
@@ -151,9 +153,12 @@ class _Walk:
         return waiting
 
     def _explained(self, record: StoredRecord) -> bool:
-        """Return whether the log accounts for a record without its bytes."""
-        del record
-        return False
+        """Return whether a tombstone of the log accounts for a record without its bytes."""
+        if self._holes is None:
+            self._holes = tombstones.explained(self.log, stored.tombstones(self.log), ring=self.ring)
+        explained = record.salt is None and self._holes.get(record.number) == record.leaf
+        self.erased += explained
+        return explained
 
 
 class _Window:

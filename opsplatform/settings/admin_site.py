@@ -125,6 +125,7 @@ UNFOLD: dict[str, Any] = {
                     _item("Evidence", "verified", "evidence_record"),
                     _item("Checkpoints", "approval", "evidence_sealedcheckpoint"),
                     _item("Tree nodes", "account_tree", "evidence_nodes"),
+                    _item("Legal holds", "gavel", "evidence_legalhold"),
                 ],
             },
             {

@@ -8,6 +8,7 @@ import pytest
 
 from apps.tenancy.rls import TENANT
 from opsplatform import roles
+from tests.support.work import admitted
 
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -101,5 +102,11 @@ def test_the_control_role_cannot_change_the_bytes_of_a_record(
 ) -> None:
     from django.db import ProgrammingError, connection  # noqa: PLC0415 - after the role is chosen
 
-    with in_role("control"), connection.cursor() as cursor, pytest.raises(ProgrammingError, match="permission denied"):
-        cursor.execute("UPDATE evidence_records SET payload = ''::bytea")
+    admitted()
+    for change in ("payload = ''::bytea", "salt = ''::bytea", "payload = NULL", "leaf = ''::bytea", "fence = 7"):
+        with (
+            in_role("control"),
+            connection.cursor() as cursor,
+            pytest.raises(ProgrammingError, match="permission denied"),
+        ):
+            cursor.execute(f"UPDATE evidence_records SET {change}")

@@ -95,9 +95,10 @@ def in_words(found: dict[str, Any]) -> str:
     lines = [f"{found['verdict']}: {found['records']} records ({kinds or 'none'}), {found['open']} jobs still open"]
     for log in found["logs"]:
         kept = f"kept outside at {log['kept']}" if log["kept"] is not None else "no checkpoint kept outside"
+        holes = f" {log['erased']} of them erased and explained," if log["erased"] else ""
         lines.append(
             f"  {log['origin']}: {'intact' if log['intact'] else 'TOUCHED'}, {log['size']} sealed under"
-            f" {log['checkpoints']} checkpoints, {log['unsealed']} waiting, {kept}; root {log['root']}"
+            f" {log['checkpoints']} checkpoints,{holes} {log['unsealed']} waiting, {kept}; root {log['root']}"
         )
     for one in found["findings"]:
         about = f" ({one['predicate']} of job {one['job_id']})" if one["job_id"] else ""
@@ -113,6 +114,7 @@ def _log(report: Report) -> dict[str, Any]:
         "size": report.size,
         "root": report.root.hex(),
         "checkpoints": report.checkpoints,
+        "erased": report.erased,
         "unsealed": report.unsealed,
         "kept": report.kept,
         "intact": report.intact,
