@@ -17,7 +17,7 @@ from django.conf import settings
 
 from apps.evidence.keys import KeyRing
 from apps.evidence.logs import Log
-from apps.evidence.notes import Checkpoint
+from apps.evidence.notes import BadNoteError, Checkpoint
 
 SUFFIX = ".checkpoint"
 
@@ -39,11 +39,13 @@ class Heads:
         return self._held[log]
 
     def note(self, log: Log) -> str | None:
-        """Return the note in the file of `log`."""
+        """Return the note in the file of `log`, whatever it holds; raise `BadNoteError` if it cannot be read."""
         try:
-            return self._path(log).read_text(encoding="utf-8")
+            return self._path(log).read_bytes().decode("utf-8", "replace")
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise BadNoteError(f"{self._path(log)}: {error.strerror}") from error
 
     def logs(self) -> Iterator[Log]:
         """Yield the logs of which a checkpoint is kept."""

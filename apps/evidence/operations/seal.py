@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import structlog
 from django.db import IntegrityError, transaction
 
 from apps.core.database import PreparingCursor, preparing
@@ -20,6 +21,8 @@ from apps.evidence.heads import Heads
 from apps.evidence.keys import KeyRing
 from apps.evidence.logs import EPOCH, Columns, Log, checkpoint_id, columns_hash, nodes_id
 from apps.evidence.notes import BadNoteError, Checkpoint
+
+logger = structlog.stdlib.get_logger(__name__)
 
 LOCK = 0x6F707313
 COLUMNS_LEVEL = -1  # of the rows of `evidence_nodes` that hold digests of columns
@@ -119,7 +122,12 @@ def seal(*, limit: int, ring: KeyRing, heads: Heads, held: Collection[Log] = (),
     except IntegrityError as error:
         raise ConflictError(logs, cause=str(error).strip().splitlines()[0]) from error
     for each in step.sealed:
-        heads.keep(each.log, each.checkpoint, note=each.note)
+        try:
+            heads.keep(each.log, each.checkpoint, note=each.note)
+        except (
+            OSError
+        ) as error:  # a full disk: the log is sealed all the same, and the file is behind until the next step
+            logger.error("evidence_head_not_kept", origin=each.log.origin, error=error.strerror)  # noqa: TRY400 - it is told
     return step
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -201,6 +202,37 @@ def test_who_dies_between_commit_and_head_goes_on_from_the_log(
     with control():
         Sealer(heads=Heads(heads._folder)).step()
     assert [row["size"] for row in checkpoints(look, ACME)] == [2, 4, 6]
+
+
+def test_a_full_disk_holds_up_no_seal(
+    done: Callable[..., str], sealed: Callable[[], None], look: Look, heads: Heads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("apps.evidence.heads.os.open", full)
+        done()
+        sealed()
+    assert ([row["size"] for row in checkpoints(look, ACME)], heads.note(ACME)) == ([2], None)
+    done()
+    sealed()
+    last = checkpoints(look, ACME)[-1]
+    assert (last["size"], heads.note(ACME)) == (4, last["note"])
+
+
+@pytest.mark.parametrize("content", [b"no note", b"\xff\xfe\x00", b""])
+def test_a_spoiled_head_holds_its_log_and_ends_no_process(
+    done: Callable[..., str], sealed: Callable[[], None], look: Look, heads: Heads, content: bytes
+) -> None:
+    done()
+    path = heads._path(ACME)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    done("globex")
+    sealed()
+    assert checkpoints(look, ACME) == []
+    assert [row["size"] for row in checkpoints(look, GLOBEX)] == [2]
 
 
 class TestBroken:
