@@ -10,6 +10,8 @@ ROLE_OF_COMMAND = {
     "set_up": "login",
     "run_scheduler": "control",
     "run_relay": "control",
+    "run_sealer": "control",
+    "evidence_erase": "control",
     "run_submitter": "control",
     "run_webhooks": "control",
     "doctor": "control",

@@ -23,6 +23,9 @@ TENANT_OWNED = (
     "log_chunks",
     "events",
     "evidence_records",
+    "evidence_nodes",
+    "evidence_checkpoints",
+    "legal_holds",
     "idempotency_keys",
     "start_predictions",
     "gate_intervals",
@@ -79,9 +82,10 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_control", "UPDATE, DELETE", ("idempotency_keys",)),  # purging locks what it deletes
     ("ops_control", "DELETE", ("processes", "gate_intervals", "start_predictions")),
     ("ops_control", "UPDATE (sequence)", ("events",)),
-    ("ops_control", "UPDATE (number, state, ref, tries)", ("evidence_records",)),
+    # Payload and salt can only be erased, by a trigger of `evidence.0004_retention`; a tombstone has to explain it.
+    ("ops_control", "UPDATE (number, state, ref, tries, payload, salt)", ("evidence_records",)),
     ("ops_control", "SELECT, INSERT, UPDATE, DELETE", BEAT),
-    ("ops_operator", "INSERT, UPDATE", ("pauses",)),
+    ("ops_operator", "INSERT, UPDATE", ("pauses", "legal_holds")),
     ("ops_operator", "INSERT", ("events",)),  # by its policy, of what is no tenant's
     ("ops_operator", "SELECT", (*TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_operator", "SELECT, INSERT, UPDATE, DELETE", (*CONFIGURATION, *PEOPLE, *BEAT)),

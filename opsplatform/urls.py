@@ -14,6 +14,7 @@ urlpatterns = [
     path("", include("apps.governance.urls")),
     path("", include("apps.subscription.urls")),
     path("operations/", include("apps.events.urls")),
+    path("operations/", include("apps.evidence.urls")),
     path("operations/", include("apps.webhooks.urls")),
     path("operations/", include("apps.jobs.urls")),
     path("operations/", include("apps.schedules.urls")),

@@ -99,6 +99,11 @@ _evidence_emission = _histogram(
     "From a job's end to its evidence being accepted.",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 180, 900),
 )
+_evidence_sealing = _histogram(
+    "operations_evidence_sealing_seconds",
+    "From an evidence record being written to its log's checkpoint being signed over it.",
+    buckets=(0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 600),
+)
 _heartbeat_age = _histogram(
     "operations_heartbeat_age_seconds",
     "How old a process's last heartbeat was when it was looked at.",
@@ -190,6 +195,11 @@ def alert_delivered(*, seconds: float, severity: str) -> None:
 def evidence_emitted(*, seconds: float) -> None:
     """Record how long after a job's end its evidence was accepted."""
     _evidence_emission.observe(max(0.0, seconds))
+
+
+def evidence_sealed(*, seconds: float) -> None:
+    """Observe how long a record waited for its seal."""
+    _evidence_sealing.observe(seconds)
 
 
 def heartbeat_seen(*, age_s: float, role: str) -> None:

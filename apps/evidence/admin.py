@@ -1,4 +1,4 @@
-"""Admin pages of the evidence log: the exact bytes, and whether they still match their leaf. Only to be read."""
+"""Admin pages of the evidence logs: records and whether they match their leaf, checkpoints, nodes. Only to be read."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from apps.core.admin.lists import SinceFilter
 from apps.core.admin.markup import as_json, badge, code, mono
 from apps.core.admin.pages import RecordAdmin, column
-from apps.evidence.models import Record, RecordState
+from apps.evidence import keys, merkle, notes
+from apps.evidence.logs import Log
+from apps.evidence.models import LegalHold, Nodes, Record, RecordState, SealedCheckpoint
 from apps.evidence.queries import examine
+
+SHOWN_HASHES = 64
 
 
 @admin.register(Record)
@@ -78,17 +82,116 @@ class RecordPages(RecordAdmin[Record]):
     @column("Salt")
     def shown_salt(self, row: Record) -> Any:
         """Return the salt in hexadecimal."""
-        return mono(bytes(row.salt).hex())
+        return None if row.salt is None else mono(bytes(row.salt).hex())
 
     @column("The exact bytes")
     def shown_payload(self, row: Record) -> Any:
         """Return the exact text; it is one line, and laying it out would make it another."""
-        return code(bytes(row.payload).decode("utf-8", "backslashreplace"))
+        return None if row.payload is None else code(bytes(row.payload).decode("utf-8", "backslashreplace"))
 
     @column("Laid out")
     def laid_out(self, row: Record) -> Any:
         """Return the same for reading; bytes that are no JSON any more have no layout."""
+        if row.payload is None:
+            return None
         try:
             return as_json(json.loads(bytes(row.payload)))
         except ValueError:
             return None
+
+
+@admin.register(SealedCheckpoint)
+class CheckpointPages(RecordAdmin[SealedCheckpoint]):
+    """Signed checkpoints, newest first: what a log was at each size."""
+
+    list_display = ("shown_id", "created_at", "of_tenant", "region", "start", "size", "shown_root")
+    list_filter = (("tenant", AutocompleteSelectFilter),)
+    ordering = ("-checkpoint_id",)
+    heavy = ("note", "peaks")
+    fieldsets = (
+        (None, {"fields": ("shown_id", "of_tenant", "region", "start", "size", "created_at")}),
+        ("Proof", {"fields": ("verdict", "shown_root", "shown_note")}),
+    )
+
+    @column("Checkpoint")
+    def shown_id(self, row: SealedCheckpoint) -> Any:
+        """Return its id."""
+        return mono(row.checkpoint_id)
+
+    @column("Tenant")
+    def of_tenant(self, row: SealedCheckpoint) -> str:
+        """Return the tenant's id."""
+        return row.tenant_id
+
+    @column("Root")
+    def shown_root(self, row: SealedCheckpoint) -> Any:
+        """Return the root in hexadecimal."""
+        return mono(bytes(row.root).hex())
+
+    @column("Signature")
+    def verdict(self, row: SealedCheckpoint) -> Any:
+        """Check the note now, and say what was found."""
+        try:
+            opened = keys.ring().opened(row.note, origin=Log(row.tenant_id, row.region).origin)
+        except notes.BadNoteError as error:
+            return badge(str(error), "danger")
+        agrees = (opened.size, opened.root) == (row.size, bytes(row.root))
+        if not agrees:
+            return badge("the row says other than its note", "danger")
+        return badge("signed by this plane", "success")
+
+    @column("Signed note")
+    def shown_note(self, row: SealedCheckpoint) -> Any:
+        """Return the note as it was signed."""
+        return code(row.note)
+
+
+@admin.register(Nodes)
+class NodesPages(RecordAdmin[Nodes]):
+    """Rows of tree nodes, newest first."""
+
+    list_display = ("shown_id", "of_tenant", "region", "level", "first", "size")
+    list_filter = (("tenant", AutocompleteSelectFilter),)
+    ordering = ("-nodes_id",)
+    heavy = ("hashes",)
+    fieldsets = ((None, {"fields": ("shown_id", "of_tenant", "region", "level", "first", "size", "shown_hashes")}),)
+
+    @column("Nodes")
+    def shown_id(self, row: Nodes) -> Any:
+        """Return its id."""
+        return mono(row.nodes_id)
+
+    @column("Tenant")
+    def of_tenant(self, row: Nodes) -> str:
+        """Return the tenant's id."""
+        return row.tenant_id
+
+    @column("Hashes")
+    def shown_hashes(self, row: Nodes) -> Any:
+        """Return the first of them in hexadecimal."""
+        hashes = merkle.split(bytes(row.hashes))
+        lines = [each.hex() for each in hashes[:SHOWN_HASHES]]
+        return code("\n".join([*lines, "…"] if len(hashes) > SHOWN_HASHES else lines))
+
+
+@admin.register(LegalHold)
+class LegalHoldPages(RecordAdmin[LegalHold]):
+    """Legal holds, newest first. `manage.py legal_hold` places and releases them."""
+
+    list_display = ("shown_id", "placed_at", "of_tenant", "subject_id", "reason", "placed_by", "released_at")
+    list_filter = (("tenant", AutocompleteSelectFilter),)
+    ordering = ("-hold_id",)
+    fieldsets = (
+        (None, {"fields": ("shown_id", "of_tenant", "subject_id", "reason")}),
+        ("Who", {"fields": ("placed_by", "placed_at", "released_by", "released_at")}),
+    )
+
+    @column("Hold")
+    def shown_id(self, row: LegalHold) -> Any:
+        """Return its id."""
+        return mono(row.hold_id)
+
+    @column("Tenant")
+    def of_tenant(self, row: LegalHold) -> str:
+        """Return the tenant's id."""
+        return row.tenant_id

@@ -15,6 +15,7 @@ class Predicate(models.TextChoices):
     ADMISSION = "admission", "it was admitted"
     REFUSAL = "refusal", "it was refused"
     OUTCOME = "outcome", "it ended"
+    ERASURE = "erasure", "bytes of other records were erased: a tombstone"
 
 
 class RecordState(models.TextChoices):
@@ -28,7 +29,8 @@ class Record(models.Model):
     """An in-toto statement about one subject. `payload` holds the exact bytes; verifying never re-encodes them.
 
     `leaf` is SHA-256(0x00 ‖ SHA-256(salt ‖ payload)): the log proves the commitment, so that payload and salt can be
-    erased one day and the proof still stand. `number` is given by the sealer after commit.
+    erased one day and the proof still stand. `number`, the leaf's place in its log (tenant, region), is given by the
+    sealer after commit; what a checkpoint signed is never changed again.
     """
 
     record_id = models.UUIDField(primary_key=True)
@@ -38,8 +40,8 @@ class Record(models.Model):
     subject_id = models.CharField(max_length=64)
     fence = models.BigIntegerField(default=0, help_text="the subject's fence when it was true: a run, or a later redo")
     predicate = models.CharField(max_length=16, choices=Predicate)
-    payload = models.BinaryField()
-    salt = models.BinaryField(max_length=16)
+    payload = models.BinaryField(null=True, help_text="null once it was erased, which a tombstone explains")
+    salt = models.BinaryField(max_length=16, null=True)
     leaf = models.BinaryField(max_length=32)
     number = models.BigIntegerField(null=True)
     state = models.CharField(max_length=16, choices=RecordState, default=RecordState.PENDING)
@@ -56,13 +58,130 @@ class Record(models.Model):
         base_manager_name = "every"
         constraints = [
             models.UniqueConstraint(fields=["kind", "subject_id", "predicate", "fence"], name="evidence_once"),
-            models.UniqueConstraint(fields=["tenant", "region", "number"], name="evidence_number_once"),
+            # What has no number yet stands in one small index alone (`apps.events.models.Event` says why).
+            models.UniqueConstraint(
+                fields=["tenant", "region", "number"],
+                condition=models.Q(number__isnull=False),
+                name="evidence_number_once",
+            ),
             models.CheckConstraint(condition=models.Q(predicate__in=Predicate.values), name="evidence_predicate_known"),
             models.CheckConstraint(condition=models.Q(state__in=RecordState.values), name="evidence_state_known"),
         ]
         indexes = [
-            models.Index(fields=["created_at"], name="evidence_unsealed", condition=models.Q(number__isnull=True)),
+            models.Index(
+                fields=["created_at", "record_id"], name="evidence_unsealed", condition=models.Q(number__isnull=True)
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.predicate} of {self.kind} {self.subject_id}"
+
+
+class SealedCheckpoint(models.Model):
+    """A signed checkpoint: the log of a tenant's records in a region, as it was when numbers `start` to `size` came in.
+
+    `note` is the truth; the columns beside it are there to be found by. `peaks` are the complete subtrees side by side
+    (`merkle.Tree`), all that the next step needs to know. The id is derived from the note's bytes.
+    """
+
+    checkpoint_id = models.UUIDField(primary_key=True)
+    tenant = models.ForeignKey(Tenant, models.PROTECT, db_index=False)
+    region = models.CharField(max_length=32)
+    start = models.BigIntegerField(help_text="the size of the checkpoint before")
+    size = models.BigIntegerField()
+    root = models.BinaryField(max_length=32)
+    note = models.TextField(help_text="C2SP tlog-checkpoint, as it was signed")
+    peaks = models.BinaryField()
+    created_at = models.DateTimeField()
+
+    objects = TenantManager["SealedCheckpoint"]()
+    every = models.Manager["SealedCheckpoint"]()
+
+    class Meta:
+        db_table = "evidence_checkpoints"
+        verbose_name = "checkpoint"
+        ordering = ["-created_at"]
+        base_manager_name = "every"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "region", "size"], name="evidence_size_once"),
+            models.CheckConstraint(
+                condition=models.Q(start__gte=0, size__gt=models.F("start")), name="evidence_checkpoint_grows"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"checkpoint of {self.tenant_id} in {self.region} at {self.size}"
+
+
+class Nodes(models.Model):
+    """Complete subtrees of a log that stand side by side on one `level`, from index `first` on: 32 bytes each.
+
+    What one step of the sealer completed: a row a level, whether it sealed one record or a thousand. Level 0 are the
+    leaves; level -1 are no nodes of the tree but digests over the records' other columns (`statements.columns_hash`).
+    """
+
+    nodes_id = models.UUIDField(primary_key=True)
+    tenant = models.ForeignKey(Tenant, models.PROTECT, db_index=False)
+    region = models.CharField(max_length=32)
+    size = models.BigIntegerField(help_text="of the checkpoint that was signed over them")
+    level = models.SmallIntegerField()
+    first = models.BigIntegerField()
+    hashes = models.BinaryField()
+
+    objects = TenantManager["Nodes"]()
+    every = models.Manager["Nodes"]()
+
+    class Meta:
+        db_table = "evidence_nodes"
+        verbose_name = "row of tree nodes"
+        verbose_name_plural = "tree nodes"
+        ordering = ["-nodes_id"]
+        base_manager_name = "every"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "region", "level", "first"], name="evidence_nodes_once"),
+        ]
+        indexes = [models.Index(fields=["tenant", "region", "size"], name="evidence_nodes_of")]
+
+    def __str__(self) -> str:
+        return f"level {self.level} from {self.first} of {self.tenant_id} in {self.region}"
+
+
+class LegalHold(models.Model):
+    """Evidence that must not be erased, whatever its retention: a subject's, or all of a tenant's where none is named.
+
+    Placed and released by `operations.holds` alone, which no erasure can overlook.
+    """
+
+    hold_id = models.UUIDField(primary_key=True)
+    tenant = models.ForeignKey(Tenant, models.PROTECT, db_index=False)
+    subject_id = models.CharField(max_length=64, null=True, help_text="a job's id; null: everything of the tenant's")
+    reason = models.CharField(max_length=500)
+    placed_by = models.CharField(max_length=128)
+    placed_at = models.DateTimeField(db_default=ClockTimestamp())
+    released_by = models.CharField(max_length=128, null=True)
+    released_at = models.DateTimeField(null=True)
+
+    objects = TenantManager["LegalHold"]()
+    every = models.Manager["LegalHold"]()
+
+    class Meta:
+        db_table = "legal_holds"
+        ordering = ["-hold_id"]
+        base_manager_name = "every"
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(released_at__isnull=True, released_by__isnull=True)
+                | models.Q(released_at__isnull=False, released_by__isnull=False),
+                name="legal_hold_released_by_somebody",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["tenant", "subject_id"],
+                name="legal_holds_in_force",
+                condition=models.Q(released_at__isnull=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"legal hold on {self.subject_id or 'everything'} of {self.tenant_id}"

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
+from apps.core.database import preparing
+from apps.evidence.logs import Log
 from apps.evidence.models import Record
 from apps.evidence.statements import leaf_of
+
+OVERDUE = """
+SELECT tenant_id, region, count(*)::int, min(created_at) FROM evidence_records
+ WHERE number IS NULL AND created_at < clock_timestamp() - make_interval(secs => %(older_than_s)s)
+ GROUP BY tenant_id, region ORDER BY tenant_id, region
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,25 +36,35 @@ def states_of(record_ids: Collection[UUID]) -> dict[UUID, tuple[str, str | None]
     return {record_id: (state, ref) for record_id, state, ref in rows}
 
 
+def unsealed() -> bool:
+    """Return whether a committed record waits for its seal, in the current context; one look into a small index."""
+    with preparing() as cursor:
+        cursor.execute("SELECT 1 FROM evidence_records WHERE number IS NULL LIMIT 1")
+        return cursor.fetchone() is not None
+
+
 def examine(*, subject_id: str) -> list[Verdict]:
     """Recompute every leaf of a subject's records, oldest first, and say of each whether its bytes still match."""
     records = Record.objects.filter(kind="job", subject_id=subject_id).order_by("created_at")
     return [_verdict(record) for record in records]
 
 
-def examine_all(*, page: int = 1000) -> Iterator[Verdict]:
-    """Recompute the leaf of every record of the current tenant context, by id, `page` records at a time."""
-    last: UUID | None = None
-    while True:
-        rows = Record.objects.order_by("record_id")
-        records = list((rows if last is None else rows.filter(record_id__gt=last))[:page])
-        if not records:
-            return
-        yield from map(_verdict, records)
-        last = records[-1].record_id
+def overdue(*, older_than_s: float) -> list[tuple[Log, int, datetime]]:
+    """Return the logs whose records wait for their seal for longer, how many do, and since when."""
+    with preparing() as cursor:
+        cursor.execute(OVERDUE, {"older_than_s": older_than_s})
+        return [(Log(tenant_id, region), count, since) for tenant_id, region, count, since in cursor.fetchall()]
 
 
 def _verdict(record: Record) -> Verdict:
+    if record.payload is None or record.salt is None:
+        return Verdict(
+            record_id=record.record_id,
+            subject_id=record.subject_id,
+            predicate=record.predicate,
+            intact=True,
+            finding="the bytes were erased; verifying the log tells whether a tombstone explains it",
+        )
     intact = leaf_of(payload=bytes(record.payload), salt=bytes(record.salt)) == bytes(record.leaf)
     return Verdict(
         record_id=record.record_id,

@@ -96,6 +96,7 @@ def _links(row: Job, *, address: str) -> dict[str, str]:
         "why": f"{address}/why",
         "timeline": f"{address}/timeline",
         "logs": f"{address}/logs",
+        "evidence": f"{address}/evidence",
     }
     if row.plan is not None:
         links["children"] = f"/operations/jobs?parent_id={row.job_id}"

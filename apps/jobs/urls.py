@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.jobs.api import control, jobs, queues, reading, why
+from apps.jobs.api import control, evidence, jobs, queues, reading, why
 
 urlpatterns = [
     path("jobs", jobs.Jobs.as_view(), name="jobs"),
@@ -10,6 +10,7 @@ urlpatterns = [
     path("jobs/<str:job_id>", reading.OneJob.as_view(), name="job"),
     path("jobs/<str:job_id>/timeline", reading.Timeline.as_view(), name="job-timeline"),
     path("jobs/<str:job_id>/why", why.Why.as_view(), name="job-why"),
+    path("jobs/<str:job_id>/evidence", evidence.Receipt.as_view(), name="job-evidence"),
     path("jobs/<str:job_id>/logs", reading.Logs.as_view(), name="job-logs"),
     path("jobs/<str:job_id>/cancel", control.Cancel.as_view(), name="job-cancel"),
     path("jobs/<str:job_id>/retry", control.Retry.as_view(), name="job-retry"),

@@ -2,8 +2,9 @@
 
 `tokens.jwk` (Ed25519, private) signs tokens, `messages.key` (32 random bytes) authenticates what workers are told
 through the broker, `webhooks.key` (32 too) makes the secrets that sign webhooks, `django.secret` signs people's
-sessions. Reading is cached until the file changes: a new key needs no restart. Nothing here logs, prints or returns a
-private key to anyone but the code that signs.
+sessions; `evidence.jwks` is the evidence log's, and the work of `apps.evidence.keys`. Reading is cached until the file
+changes: a new key needs no restart. Nothing here logs, prints or returns a private key to anyone but the code that
+signs.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def ensure_keys(*, folder: Path) -> list[str]:
         WEBHOOKS: lambda: secrets.token_bytes(MESSAGE_KEY_BYTES),
         DJANGO_SECRET: lambda: secrets.token_urlsafe(48).encode(),
     }
-    return [name for name, make in makers.items() if not (folder / name).exists() and _place(folder / name, make())]
+    return [name for name, make in makers.items() if not (folder / name).exists() and place(folder / name, make())]
 
 
 def _new_signing_key() -> bytes:
@@ -74,8 +75,8 @@ def _new_signing_key() -> bytes:
     return json.dumps(key.as_dict(private=True)).encode()
 
 
-def _place(path: Path, content: bytes) -> bool:
-    """Write `content` under `path` unless someone was faster; return whether it was written."""
+def place(path: Path, content: bytes) -> bool:
+    """Write `content` (0600) under `path` unless someone was faster; return whether it was written."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

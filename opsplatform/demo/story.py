@@ -4,6 +4,8 @@ Every sentence marked as true was checked; the first that is not ends the demo w
 """
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -14,11 +16,13 @@ from typing import Any
 from opsplatform.demo import data
 from opsplatform.demo.callers import Answer, Module, Witness, manage, module
 from opsplatform.demo.telling import NotTrueError, Telling
-from opsplatform.plane import Plane
+from opsplatform.plane import CHECKOUT, Plane
 
 JOB_WITHIN_S = 60
 CONTRACT = "kpi.seattle-rain@1"
-INTACT, CHANGED = frozenset({0}), frozenset({1})
+INTACT, TOUCHED = frozenset({0}), frozenset({1})
+SEALED_WITHIN_S = 5  # the plane's objective
+OFFLINE_WITHIN_S = 30
 
 
 @dataclass(kw_only=True)
@@ -211,37 +215,84 @@ def check_events(stage: Stage, job_id: str) -> None:
 
 
 def check_evidence(stage: Stage, job_id: str) -> None:
-    """The records are what was written; one that is changed is found."""
+    """The logs are what was signed; a record that is changed is found, and a receipt holds without the plane."""
     stage.tell.chapter("The evidence")
-    found = _examined(stage, codes=INTACT)
+    found: dict[str, Any] = {}
+
+    def sealed() -> bool:
+        found.update(_examined(stage, codes=INTACT))
+        return not any(log["unsealed"] for log in found["logs"])
+
+    stage.tell.wait(sealed, for_what="waiting for the last record's seal", within_s=SEALED_WITHIN_S)
     counts = found["by_predicate"]
     stage.tell.check(
         counts.get("admission") == counts.get("outcome") == len(stage.accepted)
         and counts.get("refusal") == len(stage.refused)
-        and not (found["changed"] or found["missing"] or found["open"]),
-        f"{found['records']} records, each recomputed to its leaf: {counts.get('admission')} admissions, "
-        f"{counts.get('outcome')} outcomes, {counts.get('refusal')} refusals; none changed, none missing",
+        and not (found["findings"] or found["missing"] or found["open"]),
+        f"{found['records']} records, verified from the first to the last checkpoint: {counts.get('admission')} "
+        f"admissions, {counts.get('outcome')} outcomes, {counts.get('refusal')} refusals; none changed, none missing",
         seen=found,
     )
+    stage.tell.table(
+        ("log", "sealed", "checkpoints", "root (signed, Ed25519)"),
+        [(log["origin"], log["size"], log["checkpoints"], log["root"][:32] + "…") for log in found["logs"]],
+        left=frozenset({0, 3}),
+    )
+    _check_receipt(stage, job_id)
+    _tamper(stage, job_id)
+
+
+def _check_receipt(stage: Stage, job_id: str) -> None:
+    """Export the receipt of the run that lost its worker, and verify it as a stranger would; change it, and be told."""
+    folder = stage.plane.home / "receipt"
+    folder.mkdir()
+    receipt, key_file = folder / "receipt.json", folder / "keys.json"
+    manage(plane=stage.plane, words=["evidence_export", job_id, "--out", str(receipt)], codes=INTACT)
+    key_file.write_text(manage(plane=stage.plane, words=["evidence_keys", "show"], codes=INTACT), encoding="utf-8")
+    code, said = _verify_offline(receipt, key_file)
+    for line in said.splitlines():
+        stage.tell.say(line)
+    stage.tell.check(
+        code == 0 and f"verified: job:{job_id}, complete" in said,
+        "its receipt, one file, verified by docs/verify_evidence.py: only Python and `cryptography`, no server",
+        seen=said,
+    )
+    receipt.write_text(receipt.read_text(encoding="utf-8").replace("index ", "index 1", 1), encoding="utf-8")
+    code, said = _verify_offline(receipt, key_file)
+    stage.tell.check(
+        code == 1 and "NOT VERIFIED" in said, f"one digit of it changed: {said.splitlines()[-1]}", seen=said
+    )
+
+
+def _verify_offline(receipt: Path, key_file: Path) -> tuple[int, str]:
+    """Run the script in a process that sees nothing of the plane: no checkout on its path, no variables."""
+    command = [sys.executable, "-I", str(CHECKOUT / "docs" / "verify_evidence.py"), str(receipt), str(key_file)]
+    run = subprocess.run(
+        command, capture_output=True, text=True, cwd=receipt.parent, env={}, timeout=OFFLINE_WITHIN_S, check=False
+    )
+    return run.returncode, run.stdout + run.stderr
+
+
+def _tamper(stage: Stage, job_id: str) -> None:
+    """Change a record behind the plane's back: it is named, and only it."""
     where = "WHERE subject_id = %s AND predicate = 'outcome'"
     swap = "UPDATE evidence_records SET payload = convert_to(replace(convert_from(payload, 'UTF8'), %s, %s), 'UTF8') "
     told, falsified = '"attempt":2', '"attempt":1'
     if stage.witness.tamper(swap + where, told, falsified, job_id) != 1:
         raise NotTrueError("there should be one outcome record of the job that lost its worker")
     stage.tell.say("A test of the test: PostgreSQL's superuser edits one record, so that it hides the lost worker.")
-    changed = _examined(stage, codes=CHANGED)["changed"]
+    changed = _examined(stage, codes=TOUCHED)["findings"]
     stage.tell.check(
         [(one["job_id"], one["predicate"]) for one in changed] == [(job_id, "outcome")],
-        f"the check names it, and only it: {changed[0]['predicate']} of job {changed[0]['job_id']}",
+        f"`evidence_verify` names it, and only it: {changed[0]['finding']} ({changed[0]['predicate']} of job {job_id})",
         seen=changed,
     )
     stage.witness.tamper(swap + where, falsified, told, job_id)
     stage.tell.check(_examined(stage, codes=INTACT)["verdict"] == "intact", "put back as it was: intact again")
-    stage.tell.say(f"Honestly: {found['limits']}.")
 
 
 def _examined(stage: Stage, *, codes: frozenset[int]) -> dict[str, Any]:
-    return dict(json.loads(manage(plane=stage.plane, words=["evidence_check", "--json"], codes=codes)))
+    return dict(json.loads(manage(plane=stage.plane, words=["evidence_verify", "--json"], codes=codes)))
 
 
 CHAPTERS: tuple[Callable[[Stage], None], ...] = (ingest, refresh, refusals, transform)

@@ -130,6 +130,9 @@ UNFOLD: dict[str, Any] = {
                     _item("Events", "stream", "events_event"),
                     _item("Consumers", "sync_alt", "events_consumer"),
                     _item("Evidence", "verified", "evidence_record"),
+                    _item("Checkpoints", "approval", "evidence_sealedcheckpoint"),
+                    _item("Tree nodes", "account_tree", "evidence_nodes"),
+                    _item("Legal holds", "gavel", "evidence_legalhold"),
                 ],
             },
             {

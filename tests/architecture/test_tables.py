@@ -8,9 +8,11 @@ import pytest
 
 from apps.tenancy.rls import TENANT
 from opsplatform import roles
+from tests.support.work import admitted
 
 pytestmark = pytest.mark.usefixtures("db")
 
+APPEND_ONLY = ["evidence_records", "evidence_nodes", "evidence_checkpoints", "events"]
 RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 TABLES = "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public'"
 TENANT_TABLES = (
@@ -90,7 +92,7 @@ def test_evidence_and_events_are_append_only_for_everybody(superuser: psycopg.Co
     rows = superuser.execute(
         "SELECT role, t, r FROM unnest(%s::text[]) AS role, unnest(%s::text[]) AS t, unnest(%s::text[]) AS r"
         " WHERE has_table_privilege(role, t, r)",
-        [["ops_app", "ops_control", "ops_operator"], ["evidence_records", "events"], ["UPDATE", "DELETE", "TRUNCATE"]],
+        [["ops_app", "ops_control", "ops_operator"], APPEND_ONLY, ["UPDATE", "DELETE", "TRUNCATE"]],
     ).fetchall()
     assert rows == []
 
@@ -100,5 +102,11 @@ def test_the_control_role_cannot_change_the_bytes_of_a_record(
 ) -> None:
     from django.db import ProgrammingError, connection  # noqa: PLC0415 - after the role is chosen
 
-    with in_role("control"), connection.cursor() as cursor, pytest.raises(ProgrammingError, match="permission denied"):
-        cursor.execute("UPDATE evidence_records SET payload = ''::bytea")
+    admitted()
+    for change in ("payload = ''::bytea", "salt = ''::bytea", "payload = NULL", "leaf = ''::bytea", "fence = 7"):
+        with (
+            in_role("control"),
+            connection.cursor() as cursor,
+            pytest.raises(ProgrammingError, match="permission denied"),
+        ):
+            cursor.execute(f"UPDATE evidence_records SET {change}")

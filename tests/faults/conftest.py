@@ -18,6 +18,7 @@ PROCESSES = {
     "worker-batch",
     "worker-control",
     "relay",
+    "sealer",
     "submitter",
     "webhooks",
     "beat",

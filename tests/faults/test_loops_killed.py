@@ -1,4 +1,4 @@
-"""Fault 8: scheduler and relay are killed, or two of them run at once."""
+"""Fault 8: scheduler, relay and sealer are killed, or two of them run at once."""
 
 from __future__ import annotations
 
@@ -26,6 +26,57 @@ def test_the_restarted_process_takes_over_within_10_s(plane: Plane, caller: Call
         what="the job ran and its end is in the log",
         within_s=10,
     )
+
+
+UNSEALED = "SELECT 1 FROM evidence_records WHERE number IS NULL"
+
+
+def test_a_sealer_that_is_killed_again_and_again_loses_nothing(plane: Plane, caller: Caller, truth: Truth) -> None:
+    jobs: list[str] = []
+    for _ in range(3):
+        jobs += [caller.submit("ops.noop")["job_id"] for _ in range(20)]
+        plane.kill("sealer")
+    for job_id in jobs:
+        caller.wait(job_id, within_s=30)
+    wait_for(lambda: not truth.rows(UNSEALED), what="every record is sealed", within_s=15)
+    _verified(plane)
+
+
+def test_two_sealers_at_once_do_no_harm_and_one_takes_over(plane: Plane, caller: Caller, truth: Truth) -> None:
+    environment = {**os.environ, "OPS_HOME": str(plane.home), "OPS_PROCESS": "sealer-2"}
+    second = subprocess.Popen(
+        [sys.executable, "manage.py", "run_sealer"], cwd=CHECKOUT, env=environment, stdout=subprocess.DEVNULL
+    )
+    try:
+        wait_for(
+            lambda: truth.rows("SELECT 1 FROM processes WHERE name = 'sealer-2' AND state = 'live'"),
+            what="the second lives",
+        )
+        for job_id in [caller.submit("ops.noop")["job_id"] for _ in range(10)]:
+            caller.wait(job_id, within_s=30)
+        plane.kill("sealer")
+        job_id = caller.submit("ops.noop")["job_id"]
+        caller.wait(job_id, within_s=30)
+        wait_for(lambda: not truth.rows(UNSEALED), what="every record is sealed", within_s=10)
+        _verified(plane)
+    finally:
+        second.terminate()
+        second.wait(timeout=20)
+
+
+def _verified(plane: Plane) -> None:
+    """Verify every log of the plane, by the command that people use."""
+    run = subprocess.run(
+        [sys.executable, "manage.py", "evidence_verify"],
+        cwd=CHECKOUT,
+        env={**os.environ, "OPS_HOME": str(plane.home)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.stdout.startswith("intact: ")
 
 
 def test_a_second_scheduler_does_no_harm_and_takes_over_when_the_first_dies(

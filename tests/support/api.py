@@ -12,7 +12,7 @@ from django.test.client import ClientHandler
 from tests.support.tokens import token
 
 JOBS = "/operations/jobs"
-ALL_SCOPES = "jobs:submit jobs:read jobs:control"
+ALL_SCOPES = "jobs:submit jobs:read jobs:control evidence:read"
 HANDLER = ClientHandler(enforce_csrf_checks=False)
 INSTANT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"
 

@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connection
 
+from apps.evidence import keys as log_keys
 from apps.tenancy import keys
 from apps.tenancy.context import operator_reading
 from opsplatform import production, roles, seeds
@@ -30,6 +31,7 @@ class Command(BaseCommand):
         environment = settings.ENVIRONMENT
         try:
             keys.ensure_keys(folder=environment.keys)
+            log_keys.ensure(folder=environment.keys)
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
                 complaint = None if environment.local else production.superuser_complaint()

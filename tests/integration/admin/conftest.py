@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -12,11 +13,13 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 
 from apps.events.operations import advance, number_committed
+from apps.evidence.heads import Heads
 from apps.jobs.lifecycle import Ending
 from apps.jobs.operations.run import report
 from apps.tenancy.context import operator_reading
 from tests.support.api import client
 from tests.support.work import admitted, claimed, finish, submitted, worker
+from workers.sealer import Sealer
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def operator(db: None) -> Client:
 
 
 @pytest.fixture
-def past(db: None, control: Callable[[], AbstractContextManager[None]]) -> Past:
+def past(db: None, tmp_path: Path, control: Callable[[], AbstractContextManager[None]]) -> Past:
     """What there is to see: a job of each kind, in two tenants, with attempts, lines, events and evidence."""
     succeeded, failed = admitted(params={}), admitted("ops.fail", tenant="globex", params={"times": 1})
     refused = submitted("kpi.refresh", tenant="globex", contract="kpi.seattle-rain@1").job_id
@@ -60,5 +63,6 @@ def past(db: None, control: Callable[[], AbstractContextManager[None]]) -> Past:
         finish(claimed(failed, worker_id=mine), Ending.FAILED, permanent=True, error={"class": "Oops", "code": "oops"})
         number_committed(limit=2)
         advance(consumer="stream", position=1)
+        Sealer(heads=Heads(tmp_path), batch=3).step()
     waiting = admitted()
     return Past(succeeded=succeeded, failed=failed, refused=refused, waiting=waiting, worker=mine)

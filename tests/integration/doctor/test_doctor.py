@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from contextlib import suppress
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 
+from apps.evidence import heads
+from apps.evidence.heads import Heads
 from apps.jobs.invariants import PROMISES, Finding, examine, silent_processes
 from apps.jobs.lifecycle import Ending
 from apps.jobs.operations import gates
 from apps.jobs.operations.gates import Load, ShutGate
 from tests.integration.conftest import Change, Control
 from tests.support.work import admitted, claimed, dispatched, finish, worker
+from workers.sealer import Sealer
 
 LONG_AGO = "2020-01-01T00:00:00Z"
 
@@ -188,5 +194,35 @@ def test_the_command_says_it_in_words_and_by_its_exit_code(
     with in_role("control"), pytest.raises(SystemExit) as ended:
         call_command("doctor", stdout=said)
     assert ended.value.code == 1
-    assert f"of job {done}: the bytes were changed" in said.getvalue()
+    assert f"record_changed: of job {done}: a record that waits for its seal: the bytes were changed" in said.getvalue()
     assert "1 of 9 promises are broken" in said.getvalue()
+
+
+def test_7_a_touched_log_and_one_that_is_not_sealed_are_named(
+    control: Control,
+    done: Any,
+    change: Change,
+    in_role: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(heads, "kept", lambda: Heads(tmp_path))
+    with control():
+        Sealer(heads=Heads(tmp_path)).step()
+
+    def wrong() -> list[str]:
+        said = StringIO()
+        with in_role("control"), suppress(SystemExit):
+            call_command("doctor", "--json", stdout=said)
+        (promise,) = [each for each in json.loads(said.getvalue())["promises"] if each["number"] == 7]
+        return [f"{finding['who']} {finding['wrong']}" for finding in promise["findings"]]
+
+    assert wrong() == []
+    admitted()
+    change("UPDATE evidence_records SET created_at = now() - interval '1 minute' WHERE number IS NULL")
+    (late,) = wrong()
+    assert late.startswith("operations/local/acme 1 records wait for their seal since")
+    change("DELETE FROM evidence_records WHERE number = 1 OR number IS NULL")
+    assert wrong() == [
+        "operations/local/acme record_missing: number 1 was sealed, and its record is not there",
+    ]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
+from apps.evidence.heads import Heads
 from apps.jobs.operations.dependencies import DependsOn
 from apps.jobs.operations.run import report
 from tests.integration.conftest import Control
 from tests.support.api import Module, said
 from tests.support.work import admitted, claimed, finish, naming, worker
+from workers.sealer import Sealer
 
 
 @pytest.fixture
-def work_of_two_tenants(db: None, control: Control) -> None:
+def work_of_two_tenants(db: None, control: Control, tmp_path: Path) -> None:
     """Leave rows of acme and globex in every tenant-owned table."""
     key = {"Idempotency-Key": "the-same"}
     ids = [UUID(said(Module(tenant).post({"type": "ops.noop"}, **key), 202)["job_id"]) for tenant in ("acme", "globex")]
@@ -26,3 +29,4 @@ def work_of_two_tenants(db: None, control: Control) -> None:
             run = claimed(job_id, worker_id=mine)
             report(**naming(run), progress=None, first_line=1, lines=[["t", "info", "hello", {}]])
             finish(run)
+        Sealer(heads=Heads(tmp_path)).step()

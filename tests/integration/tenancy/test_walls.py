@@ -28,6 +28,7 @@ from tests.support.work import admitted, only
 # Their rows may be the whole platform's (no tenant), or people write them: their own tests ask for their walls, and
 # tests/architecture that row-level security is forced on them.
 WITH_TESTS_OF_THEIR_OWN = (
+    "evidence.LegalHold",
     "jobs.Pause",
     "jobs.StartPrediction",
     "schedules.Schedule",

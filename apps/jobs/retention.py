@@ -1,0 +1,30 @@
+"""Which evidence of jobs is past its retention, by the obligations that their decisions laid on them."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from apps.core.database import rows
+from apps.evidence.logs import Log
+
+# A job's records go together, once it is over and all of them are sealed. Without an obligation nothing is ever due.
+DUE = """
+SELECT r.tenant_id, r.region, (j.obligations ->> 'retention_days')::int, r.record_id
+  FROM jobs j JOIN evidence_records r ON r.kind = 'job' AND r.subject_id = j.job_id::text
+ WHERE j.outcome IS NOT NULL AND jsonb_typeof(j.obligations -> 'retention_days') = 'number'
+   AND j.finished_at < clock_timestamp() - make_interval(days => (j.obligations ->> 'retention_days')::int)
+   AND r.payload IS NOT NULL
+   AND NOT EXISTS (SELECT 1 FROM evidence_records u
+                    WHERE u.kind = 'job' AND u.subject_id = r.subject_id AND u.number IS NULL)
+   AND NOT EXISTS (SELECT 1 FROM legal_holds h WHERE h.tenant_id = j.tenant_id AND h.released_at IS NULL
+                      AND (h.subject_id IS NULL OR h.subject_id = r.subject_id))
+ ORDER BY j.finished_at, r.record_id LIMIT %(limit)s
+"""
+
+
+def past_retention(*, limit: int) -> dict[tuple[Log, int], list[UUID]]:
+    """Return the records that are due to be erased, at most `limit`, by log and retention in days; across tenants."""
+    found: dict[tuple[Log, int], list[UUID]] = {}
+    for tenant_id, region, days, record_id in rows(DUE, {"limit": limit}):
+        found.setdefault((Log(tenant_id, region), days), []).append(record_id)
+    return found

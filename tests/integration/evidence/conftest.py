@@ -1,0 +1,67 @@
+"""Logs to be sealed and looked at: heads in a folder of the test's own, so that no test finds another's."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apps.evidence import heads as kept_heads
+from apps.evidence import keys
+from apps.evidence.heads import Heads
+from apps.jobs.lifecycle import Ending
+from tests.integration.conftest import Control
+from tests.support.work import admitted, claimed, finish, worker
+from workers.sealer import Sealer
+
+
+@pytest.fixture
+def heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Heads:
+    """The checkpoints kept outside the database, which the plane's own commands read as well."""
+    folder = tmp_path / "heads"
+    monkeypatch.setattr(kept_heads, "kept", lambda: Heads(folder))
+    return Heads(folder)
+
+
+@pytest.fixture
+def own_keys(tmp_path: Path, settings: Any) -> Path:
+    """Log keys of the test's own, which it may change."""
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    keys.ensure(folder=folder)
+    settings.ENVIRONMENT = dataclasses.replace(settings.ENVIRONMENT, keys=folder)
+    return folder
+
+
+@pytest.fixture
+def sealer(heads: Heads) -> Sealer:
+    """A sealer, led by the test."""
+    return Sealer(heads=heads)
+
+
+@pytest.fixture
+def sealed(control: Control, sealer: Sealer) -> Callable[[], None]:
+    """Return what seals all that waits."""
+
+    def seal() -> None:
+        with control():
+            while sealer.step() == 0.0:
+                pass
+
+    return seal
+
+
+@pytest.fixture
+def done(control: Control) -> Callable[..., str]:
+    """Return what makes a job of a tenant that succeeded; it returns the job's id."""
+
+    def make(tenant: str = "acme") -> str:
+        job_id = admitted(tenant=tenant)
+        with control():
+            finish(claimed(job_id, worker_id=worker()), Ending.SUCCEEDED)
+        return str(job_id)
+
+    return make
