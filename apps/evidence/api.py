@@ -147,10 +147,10 @@ class Consistency(APIView):
     )
     def get(self, request: Request) -> Response:
         """Read a consistency proof."""
-        old, new = _size(request, "from"), _size(request, "to")
-        if old is None:
-            raise query.bad_field("from", "the size of an older checkpoint is needed")
         with _log(request, known={"from", "to"}) as log:
+            old, new = _size(request, "from"), _size(request, "to")
+            if old is None:
+                raise query.bad_field("from", "the size of an older checkpoint is needed")
             last = _last(log)
             new = last.size if new is None else new
             if new > last.size:
