@@ -187,7 +187,7 @@ class Scheduler:
                 return False
             sent = [each for bundle in made for each in bundle]
             served |= {job.tenant_id for job in choice.jobs}
-            few = few and len(choice.jobs) < min(free, FEW)
+            few = few and not choice.left and len(sent) == len(choice.jobs) < min(free, FEW)
             self._admission.note([each.job_id for each in sent])
             for job_id in facts.keys() - {each.job_id for each in sent}:
                 held.take_back(pool.name, facts[job_id])

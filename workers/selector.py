@@ -80,11 +80,15 @@ class KnownShares:
 
 @dataclass(kw_only=True)
 class Choice:
-    """The jobs to dispatch, in order; who of their tenants is new; whether more may be found at once."""
+    """The jobs to dispatch, in order; who of their tenants is new; whether more may be found at once.
+
+    `left`: somebody is left waiting, as far as is known.
+    """
 
     jobs: list[Waiting] = field(default_factory=list)
     newcomers: frozenset[str] = frozenset()
     again: bool = False
+    left: bool = False
 
 
 class Selector:
@@ -165,7 +169,8 @@ class Selector:
         for tenant_id in look.done:
             roster.line_up(tenant_id, tag=line.tag(tenant_id))
         self._ledger.forget(pool.name, keep=self._shares)
-        return Choice(jobs=look.chosen, newcomers=roster.newcomers, again=again)
+        left = look.left or len(roster) > sum(tenant_id in roster for tenant_id in look.examined)
+        return Choice(jobs=look.chosen, newcomers=roster.newcomers, again=again, left=left)
 
     def nobody_waits(self) -> None:
         """Forget who waited: nothing is queued anywhere."""
@@ -207,7 +212,8 @@ class Selector:
             if (why := tenant_may(tenant_id, pool=pool, held=held, share=shares.of(tenant_id))) is not None
         }
         lanes = selection.lanes(environment=pool.name, tenants=[each for each in tenants if each not in barred])
-        heads = _Heads(look, lanes=[lane for lane in lanes if self._moves(lane, held=held)], of=len(tenants))
+        moving = [lane for lane in lanes if self._moves(lane, held=held)]
+        heads = _Heads(look, lanes=moving, of=len(tenants))
         may_move = {job.tenant_id for job in heads.jobs}
         while True:
             chosen = choose(
@@ -227,6 +233,8 @@ class Selector:
             if not heads.read_on(chosen.short, lanes=still):
                 exhausted.add(chosen.short)
         have_jobs = {lane.tenant_id for lane in lanes}
+        look.examined.update(tenants)
+        look.left = look.left or bool(barred) or len(moving) < len(lanes) or heads.leave_any()
         for tenant_id in tenants:
             if tenant_id in barred:
                 look.roster.park(tenant_id) if barred[tenant_id] in PARKED_FOR else look.done.add(tenant_id)
@@ -268,6 +276,8 @@ class _Look:
     chosen: list[Waiting] = field(default_factory=list)
     tags: dict[str, float] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
+    examined: set[str] = field(default_factory=set)
+    left: bool = False
     more: bool = False
 
     @property
@@ -309,6 +319,11 @@ class _Heads:
         before = len(self.jobs)
         self._read(lanes, limit=self._limit)
         return len(self.jobs) > before
+
+    def leave_any(self) -> bool:
+        """Say whether jobs wait in these lanes that were not chosen."""
+        chosen = {job.job_id for job in self._look.chosen}
+        return bool(self.partly) or self.cut or any(job.job_id not in chosen for job in self.jobs)
 
     def _read(self, lanes: Sequence[Lane], *, limit: int) -> None:
         """Read the heads of these lanes; of a tenant, none whose turn is after one that was not read."""

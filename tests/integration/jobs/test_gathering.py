@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from apps.jobs.operations.wake import CHANNEL
-from tests.integration.conftest import Control
+from tests.integration.conftest import Change, Control
 from tests.support.queue import queue
 from workers import scheduler as scheduling
 from workers.loop import Leadership
@@ -47,6 +47,15 @@ class TestLull:
         scheduler.step()
         assert superuser.execute("SELECT count(*) FROM jobs WHERE status = 'queued'").fetchone() != (0,)
         assert scheduler.lull([""]) <= 0
+
+    def test_who_waits_for_a_slot_of_its_own_is_not_kept_waiting(
+        self, scheduler: Scheduler, superuser: psycopg.Connection, change: Change
+    ) -> None:
+        change("UPDATE plans SET max_running = 2 WHERE plan_id = 'gold'")
+        queue(superuser, tenant="acme", count=5)
+        for _ in range(3):
+            scheduler.step()
+            assert scheduler.lull([""]) <= 0
 
     def test_a_stream_is_over_when_a_look_finds_nothing(
         self, scheduler: Scheduler, superuser: psycopg.Connection
