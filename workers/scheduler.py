@@ -19,7 +19,7 @@ from kombu.exceptions import KombuError
 
 from apps.core.rate import parse_rate
 from apps.jobs import bundling, flight, points, queries
-from apps.jobs.bundling import Bundle, Candidate
+from apps.jobs.bundling import Bundle, Candidate, Flying
 from apps.jobs.environments import pauses_in_force
 from apps.jobs.operations import leadership, pauses, rates, recover
 from apps.jobs.operations.dispatch import Dispatched, dispatch, release_due
@@ -29,6 +29,8 @@ from apps.jobs.pausing import pause_gate
 from apps.jobs.scheduling import (
     Gate,
     Held,
+    Lane,
+    Pool,
     TenantShare,
     TypeLimits,
     Waiting,
@@ -115,14 +117,17 @@ class Scheduler:
             self._epoch = leadership.take_office(role="scheduler")
             self._selector.begin()
         pressing = queries.pressing()
-        released = release_due(limit=1000) if pressing.due else 0
+        due_in_s = math.inf if pressing.due_in_s is None else pressing.due_in_s
+        released = release_due(limit=1000) if due_in_s <= 0 else 0
         told = tell(limit=TOLD_AT_ONCE) if pressing.news else 0
         self._looked_at, self._streaming, self._tokens_in_s = now, False, math.inf
         waits = pressing.queued or released or told
         if not waits:
             self._selector.nobody_waits()
         again = waits and not self._broker.away and now >= self._broker_back_at and self._filled()
-        return 0.0 if again or told or self._broker.releasing else min(LOOK_EVERY_S, self._tokens_in_s)
+        if again or told or self._broker.releasing:
+            return 0.0
+        return min(LOOK_EVERY_S, self._tokens_in_s, due_in_s if due_in_s > 0 else math.inf)
 
     def lull(self, said: Sequence[str]) -> float:
         """Return for how long more jobs may come before the next look; `said`: the tenants who submitted, or "".
@@ -152,9 +157,10 @@ class Scheduler:
         again, few, served = False, True, set[str]()
         flying, held = flight.flying(holding), Held(holding, tokens=rates.left(self._rates), rates=self._rates)
         shares = self._shares_now()
-        self._selector.observe(holding=holding, known=shares, gates=self._gates())
+        pools = queries.pools()
+        self._selector.observe(holding=holding, known=shares, gates=self._gates(pools, flying=flying, paces=paces))
         rooms = []
-        for pool in queries.pools():
+        for pool in pools:
             under_way = len(flying.get(pool.name, []))
             room = bundling.jobs_to_choose(flying=under_way, children=pool.children, paces=paces, most=self._most)
             rooms.append((pool, min(room, pool.capacity - held.pool[pool.name])))
@@ -199,16 +205,32 @@ class Scheduler:
                 return False
             if any(each.type not in paces for each in sent):
                 self._paces.wanted()
-            again = again or (choice.again and (bool(sent) or not facts))
+            # What was left out held its place against others: they are looked for behind the gates that are shut now.
+            again = again or (choice.again and (bool(sent) or not facts)) or 0 < len(sent) < len(facts)
         self._streaming = few and not again and bool(served)
         self._tokens_in_s = held.refilled_s()
         self._served = served | {each.tenant_id for each in holding}
         return again
 
-    def _gates(self) -> Sequence[Gate]:
+    def _gates(
+        self, pools: Sequence[Pool], *, flying: Mapping[str, Sequence[Flying]], paces: Mapping[str, float]
+    ) -> Sequence[Gate]:
         """Return what may hold whole lanes back in this look: one line for each gate, first the one to be named."""
         paused = pauses_in_force()
-        return (*((pause_gate(paused),) if paused else ()), self._admission.gate)
+        at_most = {
+            pool.name: bundling.most_of_one(children=pool.children, reserved=pool.reserved_slots) for pool in pools
+        }
+        at_work = {
+            pool.name: bundling.at_long_work(flying.get(pool.name, ()), paces=paces, most=self._most) for pool in pools
+        }
+
+        def by_children(lane: Lane) -> str | None:
+            if bundling.size_for(paces.get(lane.type), most=self._most) > 1 or lane.environment not in at_work:
+                return None
+            full = at_work[lane.environment][lane.tenant_id] >= at_most[lane.environment]
+            return "reserved_worker" if full else None
+
+        return (*((pause_gate(paused),) if paused else ()), self._admission.gate, by_children)
 
     def _shares_now(self) -> Mapping[str, TenantShare]:
         """Return every tenant's share as it is in force: as its plan says, or a remote Subscription."""

@@ -124,6 +124,7 @@ class Selector:
             line = self._ledger.line(environment)
             roster.moved(changed, tag=line.tag)
             roster.unpark_these(ended, tag=line.begin)
+            line.turn_back(roster.first_tag)
 
     def discover(self, environments: Iterable[str], *, held: Held) -> None:
         """Bring in, for each of these, the next slice of those who wait, and who has just begun to."""
@@ -307,17 +308,23 @@ class _Heads:
         # Those already chosen in this look are still first in their lanes.
         tenants = {lane.tenant_id for lane in lanes}
         chosen = Counter(job.tenant_id for job in look.chosen if job.tenant_id in tenants)
+        self._limits: dict[str, int] = {}
         self._limit = math.ceil(look.room / of) + 1 + max(chosen.values(), default=0)
         self._read(lanes, limit=self._limit)
 
     def read_on(self, tenant_id: str, *, lanes: Sequence[Lane]) -> bool:
-        """Read four times as many jobs of `lanes`, all of this tenant; return whether there are any to choose from."""
+        """Read four times as many jobs of `lanes`, all of this tenant; return whether there are any to choose from.
+
+        Never more than there is room for, beside those that were chosen: that is what a look may cost.
+        """
         chosen = {job.job_id for job in self._look.chosen}
         self.jobs = [job for job in self.jobs if job.tenant_id != tenant_id and job.job_id not in chosen]
         self.partly.discard(tenant_id)
-        self._limit *= 4
+        own = sum(job.tenant_id == tenant_id for job in self._look.chosen)
+        read = self._limits.get(tenant_id, self._limit)
+        limit = self._limits[tenant_id] = min(4 * read, max(self._look.room + own, read) + 1)
         before = len(self.jobs)
-        self._read(lanes, limit=self._limit)
+        self._read(lanes, limit=limit)
         return len(self.jobs) > before
 
     def leave_any(self) -> bool:

@@ -50,12 +50,12 @@ def left(rate: Rate, *, tokens: float, age_s: float) -> float:
 
 
 def worth_s(rate: Rate) -> float:
-    """Return after how many seconds a spent bucket is worth another look.
+    """Return after how many seconds a spent bucket is worth another look: 20 ms at the least.
 
     A token's time; where that is short, what several take, so that a fast rate costs ten looks a second and not a look
-    a token; but never so long that the bucket would run over.
+    a token; but not so long that the bucket would run over.
     """
-    return max(1 / rate.per_s, min(rate.burst / rate.per_s, 0.1))
+    return max(1 / rate.per_s, min(rate.burst / rate.per_s, 0.1), 0.02)
 
 
 def wait_s(rate: Rate, *, held: float, wanted: float = 1.0) -> float:

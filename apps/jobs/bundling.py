@@ -110,6 +110,7 @@ def pack(
         bundle = None if job.alone or express else open_bundles.get(job.type)
         if bundle is None:
             if not express and not load.has_room(long=long, tenant_id=job.tenant_id):
+                load.owe(long=long, tenant_id=job.tenant_id)
                 continue
             room = 1 if job.alone or express else rooms[job.type].pop() if rooms[job.type] else sizes[job.type]
             bundle = Bundle(type=job.type, room=room, express=express)
@@ -125,14 +126,27 @@ def pack(
     return made
 
 
+def at_long_work(flying: Sequence[Flying], *, paces: Mapping[str, float], most: int = MOST_JOBS) -> Counter[str]:
+    """Return how many children each tenant's long jobs, or those of unknown length, hold."""
+    return Counter(
+        tenant_id for each in flying if size_for(paces.get(each.type), most=most) == 1 for tenant_id in each.tenants
+    )
+
+
+def most_of_one(*, children: int, reserved: int) -> int:
+    """Return how many children the long jobs of one tenant may hold."""
+    return max(1, children - reserved)
+
+
 class _Load:
     """What is under way, and whether a further bundle may join it."""
 
     def __init__(self, flying: Sequence[Flying], *, sizes: Mapping[str, int], children: int, reserved: int) -> None:
         self._children = children
         self._reserved = reserved
-        self._most_of_one = max(1, children - reserved)
+        self._most_of_one = most_of_one(children=children, reserved=reserved)
         self._bundles = len(flying)
+        self._owed = 0
         self._long = [each.tenants for each in flying if sizes[each.type] == 1]
         self._served = {tenant_id for each in flying for tenant_id in each.tenants}
 
@@ -147,14 +161,20 @@ class _Load:
             held = sum(tenant_id in tenants for tenants in self._long)
             return self._bundles < self._children and held < self._most_of_one
         if self._reserved and tenant_id in self._served:
-            return self._bundles < max(2, self._most_of_one) and len(self._long) < self._children
-        return self._bundles <= self._children and len(self._long) < self._children
+            return self._bundles + self._owed < max(2, self._most_of_one) and len(self._long) < self._children
+        return self._bundles + self._owed <= self._children and len(self._long) < self._children
+
+    def owe(self, *, long: bool, tenant_id: str) -> None:
+        """Keep the next child that comes free for a long job there was none for: short ones would take each in turn."""
+        if long and sum(tenant_id in tenants for tenants in self._long) < self._most_of_one:
+            self._owed += 1
 
     def has_room_for_express(self, *, long: bool) -> bool:
         """Say whether a newcomer's first job may be sent beyond what is under way; it soon finds a child."""
         if long:
             return False
-        return self._bundles <= 2 * self._children and len(self._long) < self._children
+        most = self._children - self._owed if self._owed else 2 * self._children
+        return self._bundles <= most and len(self._long) < self._children
 
     def add(self, *, long: bool, tenant_id: str) -> None:
         """Count a bundle that will be sent."""

@@ -45,6 +45,13 @@ class Line:
         """Return the tenant's virtual time: where it stands, or where it would begin."""
         return self.tags.get(tenant_id, self.now)
 
+    def turn_back(self, first: float) -> None:
+        """Never be ahead of whose turn it is, at `first`: what it was charged too much was given back to it.
+
+        Whoever began to wait would otherwise stand behind all that this buys.
+        """
+        self.now = min(self.now, first)
+
     def begin(self, tenant_id: str) -> float:
         """Let a tenant begin to wait, or to be able to run: never behind the environment's own time."""
         tag = self.tags[tenant_id] = max(self.tag(tenant_id), self.now)

@@ -52,16 +52,17 @@ def pools() -> list[Pool]:
 
 
 PRESSING = """
-SELECT EXISTS (SELECT 1 FROM jobs WHERE status IN ('scheduled', 'retrying') AND due_at <= clock_timestamp()),
+SELECT (SELECT extract(epoch FROM due_at - clock_timestamp())::float8 FROM jobs
+         WHERE status IN ('scheduled', 'retrying') AND due_at IS NOT NULL ORDER BY due_at LIMIT 1),
        EXISTS (SELECT 1 FROM jobs WHERE watched AND outcome IS NOT NULL),
        EXISTS (SELECT 1 FROM jobs WHERE status = 'queued')
 """
 
 
 class Pressing(NamedTuple):
-    """Whether a job's time has come to be queued; whether an end has yet to be told; whether any job is queued."""
+    """In how many seconds a job's time comes to be queued; whether an end has yet to be told; whether any is queued."""
 
-    due: bool
+    due_in_s: float | None
     news: bool
     queued: bool
 
@@ -70,7 +71,7 @@ def pressing() -> Pressing:
     """Return what there is to do for the scheduler, for the cost of one question."""
     with preparing() as cursor:
         cursor.execute(PRESSING)
-        return Pressing(*(cursor.fetchone() or (False, False, False)))
+        return Pressing(*(cursor.fetchone() or (None, False, False)))
 
 
 def attempts_of(job_id: UUID) -> Sequence[Attempt]:

@@ -62,6 +62,43 @@ def test_in_one_look_a_weight_is_worth_what_it_says_among_many_tenants(
     assert {served[f"t{n}"] for n in range(20)} == {2}
 
 
+def test_a_look_reads_no_more_than_it_has_room_for_however_many_tenants_run_short(
+    rows: psycopg.Connection[Any], control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each tenant's oldest jobs are at their type's limit: of every one more has to be read, once or twice."""
+    names = [f"t{n:02}" for n in range(40)]
+    tenants(rows, dict.fromkeys(names, WIDE))
+    for name in names:
+        queue(rows, tenant=name, type="ops.sleep", count=60, waited_s=60)
+        queue(rows, tenant=name, count=300)
+    read: list[int] = []
+
+    def heads(**words: Any) -> Any:
+        found = real(**words)
+        read.append(len(found))
+        return found
+
+    real = selection.heads
+    monkeypatch.setattr(selection, "heads", heads)
+    with control():
+        driver = Driver(slots=120, limits={"ops.sleep": TypeLimits(running_per_tenant=1)})
+        assert len(driver.fill()) == 120
+    assert max(read) <= 2 * 120 + 40 * 5
+
+
+def test_a_newcomer_does_not_stand_behind_what_was_charged_too_much(
+    rows: psycopg.Connection[Any], control: Control
+) -> None:
+    """Jobs of a type nobody knows are charged a second each; it is given back, and the pool's own time with it."""
+    tenants(rows, {"heavy": WIDE, "light": WIDE})
+    queue(rows, tenant="heavy", count=1000)
+    with control():
+        driver = Driver(slots=20)
+        end(rows, {job.job_id: 0.001 for job in driver.look()})
+        (light,) = queue(rows, tenant="light")
+        assert light in {job.job_id for job in driver.fill()}
+
+
 def test_a_bulk_job_that_waited_long_enough_goes_before_a_critical_one(
     rows: psycopg.Connection[Any], control: Control
 ) -> None:
