@@ -119,6 +119,7 @@ class TestAWait:
             release_due(limit=1)
         items = acme.get(f"/operations/jobs/{job_id}/timeline").json()["items"]
         assert [each["what"] for each in items][-2:] == ["called_back", "waiting"]
+        assert items[-1]["at"] == items[-2]["at"], "it waits for its turn since it was called back"
         (waits,) = [acme.get(f"/operations/jobs/{job_id}/why").json()["waits"]]
         assert [each["gate"] for each in waits["parts"]][-2:] == ["retry_pause", "turn"]
 
@@ -219,7 +220,9 @@ class TestWhoMay:
     @pytest.mark.parametrize("how", ["cut", "another job's", "another tenant's", "no job", "another type", "none"])
     def test_a_forged_address_is_none(self, look: Look, control: Control, how: str) -> None:
         job_id, other = waiting(control), admitted("ops.noop")
-        before = job(look, job_id)
+        with control():
+            claimed(other, worker_id=worker())
+        before = job(look, job_id), job(look, other)
         good = token_of(job_id)
         forged = {
             "cut": good[:-1],
@@ -230,7 +233,7 @@ class TestWhoMay:
             "none": "x",
         }[how]
         refused(call_back(forged), 404, "not_found")
-        assert job(look, job_id) == before
+        assert (job(look, job_id), job(look, other)) == before
 
     def test_a_callback_needs_no_bearer_token_and_heeds_none(self, control: Control, globex: Module) -> None:
         job_id = waiting(control)
