@@ -41,8 +41,7 @@ def grant(*, tenant_id: str) -> Grant:
 
 def file(variable: str, name: str) -> Mapping[str, Any]:
     """Return a file's JSON object; nothing where there is none. Raises `BadGrantError`."""
-    keys = os.environ.get("OPS_KEYS") or Path(os.environ.get("OPS_HOME") or _CHECKOUT / ".ops") / "keys"
-    path = Path(os.environ.get(variable) or Path(keys) / name)
+    path = Path(os.environ.get(variable) or beside_keys(name))
     try:
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -50,3 +49,9 @@ def file(variable: str, name: str) -> Mapping[str, Any]:
     except (OSError, ValueError):
         raise BadGrantError(f"the operator's file {variable} cannot be read") from None
     return found if isinstance(found, dict) else {}
+
+
+def beside_keys(name: str) -> Path:
+    """Return where a file of the folder of the plane's keys lies."""
+    keys = os.environ.get("OPS_KEYS") or Path(os.environ.get("OPS_HOME") or _CHECKOUT / ".ops") / "keys"
+    return Path(keys).expanduser() / name

@@ -132,6 +132,13 @@ class Conflict(Problem):
     code = "conflict"
 
 
+class Gone(Problem):
+    """What the request is about is over, and will not be again."""
+
+    status = 410
+    code = "gone"
+
+
 class LengthRequired(Problem):
     """The body came without its length."""
 

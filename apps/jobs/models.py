@@ -92,6 +92,7 @@ class Job(models.Model):
     start_by = models.DateTimeField(null=True, help_text="null once it has started")
     deadline_at = models.DateTimeField(null=True)
     heard_at = models.DateTimeField(null=True, help_text="the running attempt's last word")
+    nudged_at = models.DateTimeField(null=True, help_text="when a callback last ended a wait for its module's answer")
     cancel_requested_at = models.DateTimeField(null=True)
     cancel_requested_by = models.CharField(max_length=128, null=True)
     cancel_reason = models.CharField(max_length=200, null=True)

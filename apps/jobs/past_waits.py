@@ -71,13 +71,22 @@ def _spans(job: Job, *, now: datetime) -> tuple[list[Span], list[GateTime]]:
     for dispatched_at, finished_at, retry_at in rows(ATTEMPTS, [job.job_id]):
         if dispatched_at is not None and dispatched_at > since:
             spans.append(Span(since, dispatched_at))
+            _cut_short(own, at=dispatched_at)
         since = finished_at
         if retry_at is not None and retry_at > since:
             own.append(GateTime("retry_pause", since, retry_at))
     end = job.dispatched_at if job.status in ("dispatched", "running") else job.finished_at or now
     if end is not None and end > since:
         spans.append(Span(since, end))
+        nudged_at = job.nudged_at or end
+        _cut_short(own, at=nudged_at if since <= nudged_at < end else end)
         if job.status in ("blocked", "waiting_children", "deferred"):
             name = {"blocked": "dependencies", "waiting_children": "children", "deferred": "broker_down"}[job.status]
             own.append(GateTime(name, since, end))
     return spans, own
+
+
+def _cut_short(own: list[GateTime], *, at: datetime) -> None:
+    """End the last pause at `at`, if it was to last longer: a callback may end it before its time."""
+    if own and own[-1].gate == "retry_pause":
+        own[-1] = own[-1]._replace(end=min(own[-1].end, at))

@@ -168,6 +168,8 @@ def timeline(row: Job, *, attempts: Iterable[Attempt], decisions: Iterable[Decis
     for each in attempts:
         moments += _of_dispatch(each.fence, each.dispatched_at, each.started_at, each.number, ready_at=ready_at)
         ready_at = each.retry_at or each.finished_at
+        if row.nudged_at is not None and row.nudged_at >= each.finished_at:
+            ready_at = min(ready_at, row.nudged_at)
         moments.append(
             Moment(
                 each.finished_at,
@@ -186,6 +188,8 @@ def timeline(row: Job, *, attempts: Iterable[Attempt], decisions: Iterable[Decis
         )
         if each.late_at is not None:
             moments.append(Moment(each.late_at, "finished_late", {"fence": each.fence, "ending": each.late_ending}))
+    if row.nudged_at is not None:
+        moments.append(Moment(row.nudged_at, "called_back", {}))
     if row.status in {"dispatched", "running"}:
         started_at = row.started_at if row.status == "running" else None
         moments += _of_dispatch(row.fence, row.dispatched_at, started_at, row.attempt, ready_at=ready_at)

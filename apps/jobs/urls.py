@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.jobs.api import control, evidence, jobs, queues, reading, why
+from apps.jobs.api import callbacks, control, evidence, jobs, queues, reading, why
 
 urlpatterns = [
     path("jobs", jobs.Jobs.as_view(), name="jobs"),
@@ -15,6 +15,7 @@ urlpatterns = [
     path("jobs/<str:job_id>/cancel", control.Cancel.as_view(), name="job-cancel"),
     path("jobs/<str:job_id>/retry", control.Retry.as_view(), name="job-retry"),
     path("jobs/<str:job_id>/reprioritize", control.Reprioritize.as_view(), name="job-reprioritize"),
+    path("callbacks/<str:token>", callbacks.Callback.as_view(), name="callback"),
     path("queues/<str:environment>/pause", queues.PauseQueue.as_view(), name="queue-pause"),
     path("queues/<str:environment>/resume", queues.ResumeQueue.as_view(), name="queue-resume"),
     path("environments", queues.Environments.as_view(), name="environments"),

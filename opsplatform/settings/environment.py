@@ -57,6 +57,7 @@ class Environment:
     evidence_url: str | None
     storage_url: str
     bundle_max: int
+    public_url: str | None
     secret_key: str | None
     allowed_hosts: tuple[str, ...]
     hosts_named: bool
@@ -120,6 +121,7 @@ def read(variables: Mapping[str, str] = os.environ) -> Environment:
         evidence_url=variables.get("OPS_EVIDENCE_URL") or None,
         storage_url=storage_url,
         bundle_max=_bundle_max(variables),
+        public_url=_public_url(variables),
         secret_key=variables.get("OPS_SECRET_KEY") or None,
         allowed_hosts=_words(variables.get("OPS_ALLOWED_HOSTS", "")) or ("127.0.0.1", "localhost", "[::1]", host),
         hosts_named=bool(variables.get("OPS_ALLOWED_HOSTS")),
@@ -174,6 +176,20 @@ def _running_services(home: Path) -> dict[str, Any]:
         return cast("dict[str, Any]", json.loads((home / "run" / "services.json").read_text()))
     except (OSError, ValueError):
         return {}
+
+
+def _public_url(variables: Mapping[str, str]) -> str | None:
+    """Return where modules reach this plane, without a slash at its end."""
+    text = variables.get("OPS_PUBLIC_URL") or ""
+    if not text:
+        return None
+    _scheme("OPS_PUBLIC_URL", text, ("http", "https"))
+    parts = urlsplit(text)
+    if not parts.hostname or "@" in parts.netloc or "?" in text or "#" in text:
+        raise BadSettingError(
+            "OPS_PUBLIC_URL: a host, and perhaps a path, such as https://ops.example.org would be right"
+        )
+    return text.rstrip("/")
 
 
 def _bundle_max(variables: Mapping[str, str]) -> int:

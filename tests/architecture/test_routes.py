@@ -1,4 +1,4 @@
-"""No address of the API is open: each asks for a token, and each method for a scope that exists."""
+"""No address of the API is open but by decision: each asks for a token, and each method for a scope that exists."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,8 +10,9 @@ from apps.tenancy.checks import check_scopes, check_trusted_issuers
 from apps.tenancy.permissions import HasScope, declared_scopes
 from apps.tenancy.principals import SCOPES
 
-# What answers without a token, by decision: the API's description, which names nobody's data.
-OPEN = {"operations/schema", "operations/docs"}
+# What answers without a token, by decision: the API's description, which names nobody's data, and a callback, whose
+# address is itself the proof that the plane gave it to a module.
+OPEN = {"operations/schema", "operations/docs", "operations/callbacks/<str:token>"}
 METHODS = ("get", "post", "put", "patch", "delete")
 
 

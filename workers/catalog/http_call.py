@@ -1,5 +1,8 @@
 """`http.call`: a module's own endpoint does the work; it is called, signed, and asked again while it says "not yet".
 
+Whoever does not like to be asked so often calls back when it is done, at the address that the call names: the next
+attempt is then made at once.
+
 The signature is Standard Webhooks' (webhook-id, webhook-timestamp, webhook-signature), and the id is the job's: however
 often the call is made, the module sees one. While it answers 202 the job waits in `retrying`, without a slot, and the
 next attempt makes the same call again, not before the module's Retry-After.
@@ -13,6 +16,7 @@ from http import HTTPStatus
 from typing import Any
 
 from apps.core import standard_webhooks
+from apps.jobs.callbacks import NOT_YET
 from apps.jobs.types import Context, PermanentError, Retry, RetryableError, job_type
 from workers.catalog import outbound, surroundings
 
@@ -43,9 +47,13 @@ MOST_ANSWER_BYTES = 1024 * 1024
 )
 def call(ctx: Context, params: Mapping[str, Any]) -> None:
     """Call a module's endpoint by a signed request, again while it answers 202, and keep what it answers."""
-    body = json.dumps(
-        {"job_id": ctx.job_id, "tenant_id": ctx.tenant_id, "body": params.get("body", {})}, separators=(",", ":")
-    ).encode()
+    said = {
+        "job_id": ctx.job_id,
+        "tenant_id": ctx.tenant_id,
+        "body": params.get("body", {}),
+        **surroundings.callback(tenant_id=ctx.tenant_id, job_id=ctx.job_id),
+    }
+    body = json.dumps(said, separators=(",", ":")).encode()
     key = surroundings.secret(tenant_id=ctx.tenant_id, name=params["secret"])
     headers = {
         "Content-Type": "application/json",
@@ -55,7 +63,7 @@ def call(ctx: Context, params: Mapping[str, Any]) -> None:
     with outbound.request(params["url"], grant=place, method="POST", body=body, headers=headers) as response:
         if response.status == HTTPStatus.ACCEPTED:
             pause_s = outbound.retry_after(response)
-            raise RetryableError("the module has not finished yet", code="not_yet", retry_after_s=pause_s)
+            raise RetryableError("the module has not finished yet", code=NOT_YET, retry_after_s=pause_s)
         if response.status not in {HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT}:
             outbound.refuse(response)
         answer = _answer(response)

@@ -1,7 +1,8 @@
-"""What an operator grants a tenant's jobs beyond its storage: secrets by name, and places outside they may call.
+"""What a tenant's jobs have beyond its storage: secrets by name, places outside they may call, and a way back.
 
-Both are files beside the plane's keys, read when a job asks and never logged; secrets may be environment variables too.
-A secret's value is handed to the code that needs it and to nobody else: not to params, log, artifact or message.
+The first two are an operator's files beside the plane's keys, read when a job asks and never logged; secrets may be
+environment variables too. A secret's value is handed to the code that needs it and to nobody else: not to params, log,
+artifact or message.
 """
 
 import os
@@ -11,9 +12,10 @@ from typing import Any
 
 from apps.core import grants
 from apps.core.grants import Grant
+from apps.jobs import callbacks
 from apps.jobs.types import PermanentError, RetryableError
 
-__all__ = ["SECRET_PATTERN", "Grant", "SecretMissingError", "grant", "secret"]
+__all__ = ["SECRET_PATTERN", "Grant", "SecretMissingError", "callback", "grant", "secret"]
 
 SECRET_PATTERN = "^[a-z][a-z0-9]*(_[a-z0-9]+)*$"  # noqa: S105 - a name's form
 # One variable, one secret: without the double underscore 'a' + 'b_c' and 'a-b' + 'c' would share theirs.
@@ -42,6 +44,21 @@ def grant(*, tenant_id: str) -> Grant:
         return grants.grant(tenant_id=tenant_id)
     except grants.BadGrantError as error:
         raise RetryableError(str(error), code="bad_grant") from None
+
+
+def callback(*, tenant_id: str, job_id: str) -> Mapping[str, str]:
+    """Return what a call says of the way back to its job: `callback`, a path of the plane's, and perhaps the whole URL.
+
+    That as `callback_url` where the operator said the plane's address (OPS_PUBLIC_URL). Nothing where there is no key
+    of a plane's to sign it by: in a plain test.
+    """
+    try:
+        key = grants.beside_keys("messages.key").read_bytes()
+    except FileNotFoundError:
+        return {}
+    path = callbacks.PATH + callbacks.token(job_id=job_id, tenant_id=tenant_id, key=key)
+    address = os.environ.get("OPS_PUBLIC_URL", "").rstrip("/")
+    return {"callback": path, **({"callback_url": address + path} if address else {})}
 
 
 def _secrets() -> Mapping[str, Any]:

@@ -25,6 +25,7 @@ from apps.evidence.models import Predicate
 from apps.evidence.statements import statement
 from apps.jobs import events
 from apps.jobs.lifecycle import COSTS_ATTEMPT, OUTCOMES, TRANSITIONS, Ending, Move, State, after_ending
+from apps.jobs.operations import callback
 from apps.jobs.operations.held import Held
 from apps.jobs.operations.wake import wake_scheduler
 from apps.jobs.retry import Retry
@@ -134,7 +135,7 @@ WITH e AS (
            reason_code = CASE WHEN e.status = 'queued' THEN j.reason_code ELSE e.reason_code END,
            attempt = j.attempt - e.attempt_back,
            retries = CASE WHEN e.status = 'retrying' THEN j.retries + 1 ELSE j.retries END,
-           unclaimed = e.unclaimed, due_at = e.due_at,
+           unclaimed = e.unclaimed, due_at = {callback.DUE},
            error = CASE WHEN e.status = 'queued' THEN j.error ELSE e.error END, result = coalesce(e.result, j.result),
            finished_at = CASE WHEN e.outcome IS NOT NULL THEN e.at END, evidence_id = e.record_id,
            cancel_requested_at = CASE WHEN e.by IS NULL THEN j.cancel_requested_at
@@ -146,12 +147,13 @@ WITH e AS (
      WHERE j.job_id = e.job_id AND j.fence = e.fence AND j.status = e.source
        AND j.bundle_id IS NOT DISTINCT FROM e.bundle
        AND (j.cancel_requested_at IS NULL OR e.status IN ('succeeded', 'cancelled'))
-    RETURNING j.tenant_id, j.region, j.worker_id, j.worker_pid, j.dispatched_at, j.started_at, j.parent_id, e.*
+    RETURNING j.tenant_id, j.region, j.worker_id, j.worker_pid, j.dispatched_at, j.started_at, j.parent_id, e.*,
+              j.due_at AS retry_at
 ), attempted AS (
     INSERT INTO attempts (job_id, fence, tenant_id, number, ending, worker_id, worker_pid, dispatched_at, started_at,
            finished_at, retry_at, error, result, noticed_by, log_digest, forced, log_lines)
     SELECT job_id, fence, tenant_id, number, ending, worker_id, worker_pid, dispatched_at, started_at, at,
-           CASE WHEN status = 'retrying' THEN due_at END, error, result, noticed_by, log_digest, forced,
+           CASE WHEN status = 'retrying' THEN retry_at END, error, result, noticed_by, log_digest, forced,
            -- Of an attempt that could not report its end, as many as had arrived by then; nobody is left to sign them.
            CASE WHEN noticed_by = 'worker' THEN log_lines ELSE coalesce((
              SELECT c.first_line - 1 + jsonb_array_length(c.lines) FROM log_chunks c

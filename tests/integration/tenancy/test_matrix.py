@@ -18,8 +18,10 @@ import pytest
 from apps.core.ids import uuid7
 from apps.events.operations import number_committed
 from apps.evidence.heads import Heads
+from apps.jobs import callbacks
 from apps.jobs.operations import metering
 from apps.jobs.operations.run import report
+from apps.tenancy import keys
 from apps.tenancy.context import across_tenants
 from apps.tenancy.principals import SCOPES
 from apps.webhooks.operations import following
@@ -37,7 +39,9 @@ EVERYTHING = " ".join(sorted(SCOPES))
 SHARED = {"environment": "default"}
 # Asked here by their body: they have neither a path nor a `tenant_id` that would say whose they are.
 AUTHZEN = "/operations/authzen/"
-OPERATIONS = [each for each in operations() if not each.path.startswith(AUTHZEN)]
+# Asked at the end by what is in its path: a proof of its own, which says whose job it is about; no token is looked at.
+CALLBACK = "/operations/callbacks/{token}"
+OPERATIONS = [each for each in operations() if not each.path.startswith(AUTHZEN) and each.path != CALLBACK]
 OWNED = [each for each in OPERATIONS if set(each.in_path) - set(SHARED)]
 LISTS = [each for each in OPERATIONS if each.method == "GET" and each not in OWNED]
 NAMING = [each for each in OPERATIONS if "tenant_id" in (each.body or {}).get("properties", {})]
@@ -254,3 +258,12 @@ def test_a_key_of_another_tenants_repeats_no_answer_of_it(acme: Module, theirs: 
     answer = acme.post({"type": "ops.noop"}, path="/operations/jobs", **{"Idempotency-Key": "the-same"})
     assert said(answer, 202)["tenant_id"] == "acme"
     assert "Idempotent-Replayed" not in answer
+
+
+@pytest.mark.usefixtures("nothing_changes")
+def test_no_callback_reaches_another_tenants_job(acme: Module, theirs: Ids) -> None:
+    assert [str(each) for each in operations() if each.path == CALLBACK] == [f"POST {CALLBACK}"]
+    # A proof that the plane itself made, of acme, about a job of globex: the second wall is asked too.
+    for job_id in (theirs["job_id"], str(uuid7())):
+        token = callbacks.token(job_id=job_id, tenant_id="acme", key=keys.message_key())
+        assert told(acme.post({}, path=CALLBACK.format(token=token)))[0] == 404

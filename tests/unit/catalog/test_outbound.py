@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from apps.jobs import harness
+from apps.jobs import callbacks, harness
 from workers.catalog import http_call, ingest_http, outbound, surroundings
 from workers.catalog.surroundings import Grant
 
@@ -195,6 +196,20 @@ def test_while_the_module_is_not_done_the_job_waits_without_a_slot(world: Any, s
     second = call(world, storage, job_id=first.job_id, attempt=2)
     assert second.outcome == "succeeded"
     assert {headers["webhook-id"] for _, headers, _ in world.asked} == {first.job_id}
+
+
+def test_a_call_says_where_to_call_back(world: Any, storage: Path, grants: Path, monkeypatch: Any) -> None:
+    world.answers = [(200, {}, b"done")]
+    (grants / "messages.key").write_bytes(b"k" * 32)
+    first = call(world, storage)
+    monkeypatch.setenv("OPS_PUBLIC_URL", "https://ops.example.org/")
+    call(world, storage, job_id=first.job_id, attempt=2)
+    said, again = (json.loads(body) for _, _, body in world.asked)
+    token = said["callback"].removeprefix("/operations/callbacks/")
+    assert callbacks.read(token, key=b"k" * 32) == (UUID(first.job_id), "acme")
+    assert "callback_url" not in said, "nobody said where the plane is"
+    assert again["callback"] == said["callback"], "the same at every attempt"
+    assert again["callback_url"] == "https://ops.example.org" + said["callback"]
 
 
 @pytest.mark.parametrize(("status", "outcome"), [(400, "failed"), (409, "failed"), (429, "retry"), (500, "retry")])

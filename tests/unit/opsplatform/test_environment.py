@@ -35,6 +35,10 @@ def test_nothing_set_is_fine() -> None:
         ("OPS_SUBSCRIPTION_URL", "garbage"),
         ("OPS_EVIDENCE_URL", "ftp://x"),
         ("OPS_STORAGE_URL", "garbage"),
+        ("OPS_PUBLIC_URL", "ops.example.org"),
+        ("OPS_PUBLIC_URL", "https://"),
+        ("OPS_PUBLIC_URL", "https://u:p@ops.example.org"),
+        ("OPS_PUBLIC_URL", "https://ops.example.org/?a=b"),
         ("OPS_TRUSTED_ISSUERS", "/nope"),
     ],
 )
@@ -53,3 +57,8 @@ def test_no_sentence_repeats_a_password(tmp_path: Path) -> None:
     with pytest.raises(environment.BadSettingError) as refused:
         environment.read({**HOME, "DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:abc/x"})
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("said", ["https://ops.example.org/plane", "https://ops.example.org/plane/"])
+def test_the_public_address_ends_without_a_slash(said: str) -> None:
+    assert environment.read({**HOME, "OPS_PUBLIC_URL": said}).public_url == "https://ops.example.org/plane"
