@@ -1,4 +1,4 @@
-"""One look at one environment, and the jobs it has at hand: of each lane the first few, and more where they run short."""
+"""One look at one environment, and the jobs at hand: of each lane the first few, and more where they run short."""
 
 from __future__ import annotations
 
