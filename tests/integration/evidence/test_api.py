@@ -148,6 +148,10 @@ class TestWalls:
         refused(all_.get(CHECKPOINT, tenant_id="nobody"), 404, "not_found")
         refused(all_.get(CHECKPOINT, tenant_id="acme", region="elsewhere"), 404, "nothing_sealed")
 
-    @pytest.mark.parametrize("path", [CHECKPOINT, CONSISTENCY, f"/operations/evidence/{uuid7()}"])
+    @pytest.mark.parametrize(
+        "path",
+        [CHECKPOINT, CONSISTENCY, f"/operations/evidence/{uuid7()}"],
+        ids=["checkpoint", "consistency", "record"],
+    )
     def test_the_scope_is_needed(self, path: str) -> None:
         refused(Module("acme", scope="jobs:read events:read").get(path), 403, "missing_scope")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -15,6 +15,7 @@ from apps.jobs.retry import Limits
 from apps.jobs.types import REGISTRY, job_type
 from tests.integration.conftest import Change, Control
 from tests.support.api import Module
+from tests.support.crew import Crew
 from tests.support.scene import Scene
 from tests.support.work import worker
 from workers import selector
@@ -69,3 +70,27 @@ def scheduler(control: Control, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sch
     with app.connection_for_write() as connection:
         for name in ("ops.default", "ops.batch"):
             connection.default_channel.queue_purge(name)
+
+
+@pytest.fixture
+def crew(
+    change: Change, superuser: psycopg.Connection, control: Control, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Crew]:
+    """Return what makes a scheduler that knows how long jobs take, over so many children."""
+
+    def make(*, children: int, reserved: int, known: Sequence[str], paces: Mapping[str, float]) -> Crew:
+        monkeypatch.setattr(selector, "SHARES_EVERY_S", 0.0)
+        change("UPDATE environments SET reserved_slots = %s WHERE name = 'default'", reserved)
+        worker(capacity=children)
+        made = Scheduler(app=Celery(broker=settings.ENVIRONMENT.broker_url))
+        made._epoch = leadership.take_office(role="scheduler")
+        made._selector.begin()
+        made._selector._begun = True
+        monkeypatch.setattr(made._paces, "known", lambda: dict(paces))
+        monkeypatch.setattr(made, "_publish", lambda *_, **__: True)
+        for tenant in known:
+            for kind, pace_s in paces.items():
+                made._selector._ledger.learn(tenant_id=tenant, job_type=kind, seconds=pace_s)
+        return Crew(superuser, made)
+
+    return make
