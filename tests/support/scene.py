@@ -59,3 +59,8 @@ class Scene:
 
 def why(module: Module, job_id: UUID) -> dict[str, Any]:
     return said(module.get(f"/operations/jobs/{job_id}/why"))
+
+
+def paused(module: Module, environment: str, **asked: Any) -> dict[str, Any]:
+    """Let a module pause an environment: a tenant its own jobs there, the platform everybody's."""
+    return said(module.post({"reason": "moving", **asked}, path=f"/operations/queues/{environment}/pause"))

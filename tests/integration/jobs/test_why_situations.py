@@ -12,7 +12,7 @@ from apps.jobs.operations.deferral import open_breaker
 from apps.jobs.operations.gates import ShutGate
 from tests.support.api import Module
 from tests.support.queue import end, queue
-from tests.support.scene import Scene, why
+from tests.support.scene import Scene, paused, why
 from tests.support.work import admitted, submitted
 
 Situation = Callable[[Scene], UUID]
@@ -87,6 +87,20 @@ def it_waits_for_its_children(scene: Scene) -> UUID:
 def its_environment_is_paused(scene: Scene) -> UUID:
     scene.alive()
     scene.change("UPDATE environments SET paused_until = now() + interval '1 hour', pause_reason = 'moving'")
+    return scene.one()
+
+
+@situation("paused")
+def the_platform_paused_everybodys(scene: Scene) -> UUID:
+    scene.alive(environment="batch")
+    paused(Module("*"), "batch")
+    return scene.one(environment="batch")
+
+
+@situation("turn")
+def the_platform_paused_another_environment(scene: Scene) -> UUID:
+    scene.alive()
+    paused(Module("*"), "batch")
     return scene.one()
 
 
