@@ -75,13 +75,14 @@ class Known:
 
 
 class Shut(NamedTuple):
-    """A gate that holds the job: in words, by whom, and what clears it."""
+    """A gate that holds the job: in words, by whom, and what clears it. Not `dated`: nobody can say when it opens."""
 
     says: str
     clears: str
     held_by: list[dict[str, str]]
     others: int = 0
     until: str | None = None
+    dated: bool = True
 
 
 class Gate(NamedTuple):
@@ -143,29 +144,31 @@ def _paused(known: Known) -> Shut | None:
     if not known.paused:
         return None
     first = known.paused[0]
-    return Shut(f"paused: {first.get('reason') or 'no reason was given'}", "a resume", [], until=first.get("until"))
+    until = first.get("until")
+    says = f"paused: {first.get('reason') or 'no reason was given'}"
+    return Shut(says, "a resume", [], until=until, dated=until is not None)
 
 
 def _broker(known: Known) -> Shut | None:
     if known.broker_away_since is None:
         return None
-    return Shut(f"the broker is away since {known.broker_away_since}", "its return", [])
+    return Shut(f"the broker is away since {known.broker_away_since}", "its return", [], dated=False)
 
 
 def _no_workers(known: Known) -> Shut | None:
     if known.children > 0:
         return None
-    return Shut(f"no worker of environment {known.environment} is alive", "a worker's start", [])
+    return Shut(f"no worker of environment {known.environment} is alive", "a worker's start", [], dated=False)
 
 
 def _no_scheduler(known: Known) -> Shut | None:
-    return None if known.scheduler_alive else Shut("no scheduler is alive", "its start", [])
+    return None if known.scheduler_alive else Shut("no scheduler is alive", "its start", [], dated=False)
 
 
 def _not_installed(known: Known) -> Shut | None:
     if known.type_installed:
         return None
-    return Shut(f"no process knows the job type {known.type}", "its installation", [])
+    return Shut(f"no process knows the job type {known.type}", "its installation", [], dated=False)
 
 
 def _environment(known: Known) -> Shut | None:
@@ -240,7 +243,7 @@ def _away(point: str) -> Callable[[Known], Shut | None]:
         if since is None:
             return None
         says = f"{point.capitalize()}, whose decision is needed before it may run, is away since {since}"
-        return Shut(says, "its return", [])
+        return Shut(says, "its return", [], dated=False)
 
     return asks
 

@@ -270,8 +270,9 @@ def _bucket(name: str, *, words: str) -> Bucket:
 def _forecast(job: Job, *, around: Around, found: list[tuple[str, Shut]], buckets: Buckets) -> dict[str, Any]:
     """Return the job's place and when it may start: the tenant's work ahead of it, at its fair share of the workers.
 
-    Not before its tokens have come, though: of its tenant's bucket one for each job ahead too. Without a workers' or a
-    tenant's share, or behind a gate whose opening nobody can date, nothing is foretold.
+    That work begins when the longest pause is over. Not before its tokens have come, though, which they do meanwhile:
+    of its tenant's bucket one for each job ahead too. Without a workers' or a tenant's share, or behind a gate whose
+    opening nobody can date, nothing is foretold.
     """
     ahead = _ahead(job)
     weight = float(around.weight or 0)
@@ -282,29 +283,24 @@ def _forecast(job: Job, *, around: Around, found: list[tuple[str, Shut]], bucket
             "overall": None if not weight else round(ahead * everybody / weight) + 1,
         }
     }
-    undated = {
-        "no_workers",
-        "no_scheduler",
-        "broker_down",
-        "type_not_installed",
-        "governance_away",
-        "subscription_away",
-    }
-    if not weight or undated & {name for name, _ in found}:
+    if not weight or not all(how.dated for _, how in found):
         return answer
     (mean,) = rows(MEAN, [job.tenant_id])[0]
     share = min(float(around.max_running or 0), float(around.children) * weight / everybody)
-    busy = any(name not in ("turn", "rate", "tenant_rate") for name, _ in found)
+    busy = any(name not in ("turn", "paused", "rate", "tenant_rate") for name, _ in found)
     work_s = (ahead + int(busy)) * float(mean if mean is not None else 1.0) / max(share, 0.01)
     of_type, of_tenant = buckets
     paced_s = max(of_type.wait_s() if of_type else 0.0, of_tenant.wait_s(wanted=ahead + 1) if of_tenant else 0.0)
-    starts_at = around.now + timedelta(seconds=min(max(work_s, paced_s), 30 * 86_400.0))
-    if around.paused_until is not None:
-        starts_at = max(starts_at, around.paused_until)
+    paused_until = max([around.now, *(datetime.fromisoformat(how.until) for _, how in found if how.until)])
+    starts_at = max(paused_until + _at_most(work_s), around.now + _at_most(paced_s))
     if current_tenant() is not EVERYONE:
         with connection.cursor() as cursor:
             cursor.execute(FORETELL, [job.job_id, job.tenant_id, job.environment_id, starts_at])
     return answer | {"expected_start": instant(starts_at), "calibration": _calibration(job)}
+
+
+def _at_most(seconds: float, *, days: int = 30) -> timedelta:
+    return timedelta(seconds=min(seconds, days * 86_400.0))
 
 
 def _ahead(job: Job) -> int:

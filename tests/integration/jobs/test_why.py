@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -15,7 +15,7 @@ from apps.jobs.representation import instant
 from tests.integration.conftest import Look
 from tests.support.api import Module, refused
 from tests.support.queue import Driver, queue
-from tests.support.scene import Scene, why
+from tests.support.scene import Scene, paused, why
 from tests.support.work import admitted
 from workers.selector import tenants_shares
 
@@ -122,6 +122,30 @@ def test_what_it_said_is_measured_against_what_came(scene: Scene, acme: Module, 
     )
     found = why(acme, scene.one())["calibration"]
     assert found == {"predictions": 1, "median_error_s": 7.0}
+
+
+def test_a_pause_puts_the_start_off_to_its_end_the_longest_one(scene: Scene, acme: Module, platform: Module) -> None:
+    scene.alive()
+    job_id = scene.one()
+    soon, late = (datetime.now(tz=UTC) + timedelta(hours=hours) for hours in (1, 2))
+    paused(acme, "default", until=late.isoformat())
+    paused(platform, "default", until=soon.isoformat())
+    answer = why(acme, job_id)
+    assert [each["gate"] for each in answer["gates"]] == ["paused"]
+    assert answer["gates"][0]["until"] == answer["expected_start"] == instant(late)
+    behind = why(acme, scene.one())["expected_start"]
+    assert late < datetime.fromisoformat(behind) < late + timedelta(minutes=1), "and the work before it after that"
+
+
+def test_under_a_pause_without_an_end_nothing_is_foretold(scene: Scene, acme: Module, look: Look) -> None:
+    scene.alive()
+    job_id = scene.one()
+    paused(acme, "default", until=(datetime.now(tz=UTC) + timedelta(hours=1)).isoformat())
+    paused(acme, "default", type="ops.noop")
+    answer = why(acme, job_id)
+    assert (answer["gates"][0]["until"], answer["expected_start"]) == (None, None)
+    assert answer["position"]["in_tenant"] == 1
+    assert look("SELECT 1 FROM start_predictions") == []
 
 
 def test_past_waits_name_each_gate_in_its_time_and_add_up(scene: Scene, acme: Module) -> None:
