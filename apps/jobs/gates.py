@@ -7,10 +7,11 @@ others are only counted, and never named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from apps.jobs.bundling import kept_by_long_jobs
 from apps.jobs.lifecycle import OUTCOMES
 
 MOST_HOLDERS = 10
@@ -51,6 +52,7 @@ class Known:
     slots: int = 0
     reserved: int = 0
     children: int = 0
+    short_types: Collection[str] | None = None
     paused: Sequence[Mapping[str, Any]] = ()
     broker_away_since: str | None = None
     max_running: int | None = None
@@ -72,6 +74,22 @@ class Known:
     def here(self) -> list[Lease]:
         """Return the leases of the job's own environment."""
         return [lease for lease in self.leases if lease.environment == self.environment]
+
+    def long(self) -> list[Lease]:
+        """Return those of `here` that hold a worker process until they end."""
+        return [lease for lease in self.here() if lease.type not in (self.short_types or ())]
+
+    def kept_by(self) -> str | None:
+        """Return the gate by which long jobs keep the worker processes from it; None too where they were not noted."""
+        if self.short_types is None or not self.children:
+            return None
+        return kept_by_long_jobs(
+            long=["its" if lease.own else "another's" for lease in self.long()],
+            children=self.children,
+            reserved=self.reserved,
+            tenant_id="its",
+            is_long=self.type not in self.short_types,
+        )
 
 
 class Shut(NamedTuple):
@@ -187,6 +205,27 @@ def _reserved(known: Known) -> Shut | None:
     return Shut("the last slots are kept for tenants that hold none", "the end of one of its tenant's jobs", own)
 
 
+def _workers_busy(known: Known) -> Shut | None:
+    if known.kept_by() != "workers_busy":
+        return None
+    own, others = _held(known.long())
+    says = f"all {known.children} worker processes of {known.environment} are at long jobs"
+    return Shut(says, "the end of one of them", own, others)
+
+
+def _reserved_worker(known: Known) -> Shut | None:
+    if known.kept_by() != "reserved_worker":
+        return None
+    long = known.long()
+    own = [lease for lease in long if lease.own]
+    processes = f"{known.children} worker processes of {known.environment}"
+    kept = "the last are kept for tenants that hold none"
+    if len(own) >= known.children - known.reserved:
+        says = f"its tenant's long jobs hold {len(own)} of {processes}; {kept}"
+        return Shut(says, "the end of one of its tenant's jobs", _held(own)[0])
+    return Shut(f"{len(long)} of {processes} are at long jobs; {kept}", "the end of one of them", *_held(long))
+
+
 def _tenant_limit(known: Known) -> Shut | None:
     own = [lease for lease in known.leases if lease.own]
     if known.max_running is None or len(own) < known.max_running:
@@ -275,6 +314,8 @@ GATES: tuple[Gate, ...] = (
     Gate("decision_awaited", QUEUED, _awaited),
     Gate("environment_full", QUEUED, _environment),
     Gate("reserved", QUEUED, _reserved),
+    Gate("workers_busy", QUEUED, _workers_busy),
+    Gate("reserved_worker", QUEUED, _reserved_worker),
     Gate("tenant_limit", QUEUED, _tenant_limit),
     Gate("type_limit", QUEUED, _type_limit),
     Gate("type_limit_tenant", QUEUED, _type_limit_tenant),

@@ -12,6 +12,7 @@ from apps.jobs.operations.deferral import open_breaker
 from apps.jobs.operations.dependencies import DependsOn
 from apps.jobs.operations.gates import ShutGate
 from apps.jobs.representation import instant
+from apps.jobs.scheduling import TypeLimits
 from tests.integration.conftest import Look
 from tests.support.api import Module, refused
 from tests.support.queue import Driver, queue
@@ -148,6 +149,23 @@ def test_under_a_pause_without_an_end_nothing_is_foretold(scene: Scene, acme: Mo
     assert look("SELECT 1 FROM start_predictions") == []
 
 
+def test_behind_long_jobs_the_start_waits_for_the_first_of_them_to_end(scene: Scene, acme: Module) -> None:
+    scene.alive()
+    mine = scene.one(type="ops.sleep")
+    scene.run(mine)
+    scene.noted(worker_in_s=600.0, ops_sleep=4)
+    answer = why(acme, scene.one())
+    (gate,) = answer["gates"]
+    assert (gate["gate"], gate["held_by"], gate["others"], gate["clears"]) == (
+        "workers_busy",
+        [{"job_id": str(mine), "type": "ops.sleep"}],
+        3,
+        "the end of one of them",
+    )
+    in_s = datetime.fromisoformat(answer["expected_start"]) - datetime.fromisoformat(answer["as_of"])
+    assert in_s.total_seconds() == 600
+
+
 def test_past_waits_name_each_gate_in_its_time_and_add_up(scene: Scene, acme: Module) -> None:
     scene.alive()
     job_id = scene.one(waited_s=100)
@@ -208,6 +226,7 @@ def test_the_scheduler_notes_what_it_sees(scene: Scene, look: Look) -> None:
             rates_of_types={"type:ops.noop": Rate(per_s=0.1, burst=1), "type:ops.sleep": Rate(per_s=0.1, burst=1)},
             shares=tenants_shares(),
             selector=Driver(slots=1).selector,
+            paces={},
         )
     gates_open = {row["gate"] for row in look("SELECT gate FROM gate_intervals WHERE environment = 'default'")}
     assert gates_open == {"environment_full", "no_workers"}
@@ -219,3 +238,43 @@ def test_the_scheduler_notes_what_it_sees(scene: Scene, look: Look) -> None:
         ("governance_away", "globex", "ops.sleep"),
     }
     assert look("SELECT by_type FROM pool_loads WHERE environment = 'default'")[0]["by_type"] == {"ops.sleep": 1}
+
+
+@pytest.mark.parametrize(
+    ("running", "shut"),
+    [
+        ({"acme": 1, "globex": 3}, {("workers_busy", None, None)}),
+        ({"acme": 3}, {("reserved_worker", "acme", None)}),
+        (
+            {"acme": 1, "globex": 2},
+            {("reserved_worker", "acme", "ops.noop"), ("reserved_worker", "globex", "ops.noop")},
+        ),
+        ({"acme": 1, "globex": 1}, set()),
+    ],
+)
+def test_the_scheduler_notes_what_long_jobs_keep_shut(
+    scene: Scene, look: Look, running: dict[str, int], shut: set[tuple[str, str | None, str | None]]
+) -> None:
+    from workers import gatekeeper  # noqa: PLC0415 - as the scheduler has it
+
+    scene.alive()
+    for tenant, count in running.items():
+        scene.run(*queue(scene.session, tenant=tenant, type="ops.sleep", count=count))
+    scene.change("UPDATE jobs SET status = 'running', worker_id = job_id, started_at = now() - interval '60 s'")
+    with scene.control():
+        gatekeeper.note(
+            away=False,
+            awaited={},
+            limits={"ops.noop": TypeLimits(), "ops.sleep": TypeLimits()},
+            rates_of_types={},
+            shares={},
+            selector=Driver(slots=9).selector,
+            paces={"ops.noop": 0.001, "ops.sleep": 100.0},
+        )
+    noted = look(
+        "SELECT gate, tenant_id, type FROM gate_intervals WHERE environment = 'default' AND gate LIKE '%%worker%%'"
+    )
+    assert {tuple(row.values()) for row in noted} == shut
+    (load,) = look("SELECT short_types, worker_in_s FROM pool_loads WHERE environment = 'default'")
+    assert load["short_types"] == ["ops.noop"]
+    assert load["worker_in_s"] == pytest.approx(40, abs=2)

@@ -151,6 +151,53 @@ def the_last_slot_is_for_others(scene: Scene) -> UUID:
     return scene.one()
 
 
+@situation("workers_busy")
+def every_worker_process_is_at_anothers_long_job(scene: Scene) -> UUID:
+    scene.alive()
+    scene.noted(ops_sleep=4)
+    return scene.one()
+
+
+@situation("workers_busy")
+def a_short_job_waits_for_a_worker_process_too(scene: Scene) -> UUID:
+    scene.alive()
+    scene.run(scene.one(type="ops.sleep"))
+    scene.noted(short=["ops.noop"], ops_sleep=4)
+    return scene.one()
+
+
+@situation("turn")
+def short_jobs_hold_no_worker_process_for_long(scene: Scene) -> UUID:
+    scene.alive()
+    scene.noted(short=["ops.noop"], ops_noop=40, ops_sleep=3)
+    return scene.one()
+
+
+@situation("reserved_worker")
+def the_last_worker_process_is_for_others(scene: Scene) -> UUID:
+    scene.alive()
+    scene.run(*(scene.one(type="ops.sleep") for _ in range(3)))
+    scene.noted(ops_sleep=3)
+    return scene.one(type="ops.sleep")
+
+
+@situation("reserved_worker")
+def the_last_worker_process_is_kept_from_its_short_jobs_too(scene: Scene) -> UUID:
+    scene.alive()
+    scene.run(scene.one(type="ops.sleep"))
+    scene.noted(short=["ops.noop"], ops_sleep=3)
+    return scene.one()
+
+
+@situation("turn")
+def where_none_is_reserved_a_tenant_may_have_every_worker_process(scene: Scene) -> UUID:
+    scene.alive()
+    scene.change("UPDATE environments SET reserved_slots = 0 WHERE name = 'default'")
+    scene.run(*(scene.one(type="ops.sleep") for _ in range(3)))
+    scene.noted(ops_sleep=3)
+    return scene.one(type="ops.sleep")
+
+
 @situation("tenant_limit")
 def its_tenant_holds_all_it_may(scene: Scene) -> UUID:
     scene.alive()
