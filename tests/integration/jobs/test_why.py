@@ -8,16 +8,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from apps.core.rate import Rate
+from apps.jobs.lifecycle import Ending
 from apps.jobs.operations.deferral import open_breaker
 from apps.jobs.operations.dependencies import DependsOn
 from apps.jobs.operations.gates import ShutGate
 from apps.jobs.representation import instant
 from apps.jobs.scheduling import TypeLimits
-from tests.integration.conftest import Look
-from tests.support.api import Module, refused
+from tests.integration.conftest import Change, Control, Look
+from tests.support.api import Module, refused, said
 from tests.support.queue import Driver, queue
 from tests.support.scene import Scene, paused, why
-from tests.support.work import admitted
+from tests.support.work import admitted, claimed, finish, worker
 from workers.selector import tenants_shares
 
 
@@ -278,3 +279,28 @@ def test_the_scheduler_notes_what_long_jobs_keep_shut(
     (load,) = look("SELECT short_types, worker_in_s FROM pool_loads WHERE environment = 'default'")
     assert load["short_types"] == ["ops.noop"]
     assert load["worker_in_s"] == pytest.approx(40, abs=2)
+
+
+@pytest.mark.parametrize("ran", [True, False], ids=["after its attempt", "before it was dispatched"])
+def test_what_lay_over_until_it_was_reopened_did_not_wait(
+    scene: Scene, acme: Module, control: Control, change: Change, ran: bool
+) -> None:
+    job_id = admitted()
+    if ran:
+        with control():
+            change("UPDATE jobs SET max_attempts = 1 WHERE job_id = %s", job_id)
+            finish(claimed(job_id, worker_id=worker()), Ending.FAILED)
+    else:
+        said(acme.post({}, path=f"/operations/jobs/{job_id}/cancel"), 202)
+    change("UPDATE events SET occurred_at = occurred_at - interval '1 h' WHERE subject = %s", str(job_id))
+    change("UPDATE jobs SET submitted_at = submitted_at - interval '1 h 10 s' WHERE job_id = %s", job_id)
+    change(
+        "UPDATE attempts SET dispatched_at = dispatched_at - interval '1 h', finished_at = finished_at - interval '1 h'"
+        " WHERE job_id = %s",
+        job_id,
+    )
+    said(acme.post({}, path=f"/operations/jobs/{job_id}/retry"), 202)
+    scene.alive()
+    waits = why(acme, job_id)["waits"]
+    assert [part["gate"] for part in waits["parts"]] == ["turn"], "its turn before the end and after the reopening"
+    assert waits["parts"][0]["seconds"] == waits["total_s"] == pytest.approx(10, abs=5)
