@@ -22,8 +22,15 @@ SELECT dispatched_at, finished_at, retry_at FROM attempts WHERE job_id = %s ORDE
 """
 SHUT = """
 SELECT gate, started_at, coalesce(ended_at, clock_timestamp()) FROM gate_intervals
- WHERE started_at < %(end)s AND (ended_at IS NULL OR ended_at > %(start)s)
+ WHERE gate <> 'paused' AND started_at < %(end)s AND (ended_at IS NULL OR ended_at > %(start)s)
    AND (environment IS NULL OR environment = %(env)s) AND (tenant_id IS NULL OR tenant_id = %(tenant)s)
+   AND (type IS NULL OR type = %(type)s)
+"""
+# Pauses are kept to the instant, which the look of each second is not.
+PAUSE_TIMES = """
+SELECT 'paused', started_at, coalesce(ended_at, least(until, clock_timestamp())) FROM pauses
+ WHERE started_at < %(end)s AND coalesce(ended_at, until, 'infinity') > %(start)s
+   AND (environment_id IS NULL OR environment_id = %(env)s) AND (tenant_id IS NULL OR tenant_id = %(tenant)s)
    AND (type IS NULL OR type = %(type)s)
 """
 # Its ends and reopenings by hand. The index of subjects holds what has its number; of the rest there is little.
@@ -65,7 +72,7 @@ def waits(job: Job, *, now: datetime) -> dict[str, Any]:
         "key": job.concurrency_key,
         "job": job.job_id,
     }
-    shut_times = known + [GateTime(*row) for row in rows(SHUT, values)]
+    shut_times = known + [GateTime(*row) for query in (SHUT, PAUSE_TIMES) for row in rows(query, values)]
     if job.concurrency_key is not None:
         shut_times += [GateTime(*row) for row in rows(KEY_TIMES, values)]
     made = parts(spans, shut=shut_times, order=[gate.name for gate in GATES])

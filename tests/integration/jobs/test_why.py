@@ -304,3 +304,17 @@ def test_what_lay_over_until_it_was_reopened_did_not_wait(
     waits = why(acme, job_id)["waits"]
     assert [part["gate"] for part in waits["parts"]] == ["turn"], "its turn before the end and after the reopening"
     assert waits["parts"][0]["seconds"] == waits["total_s"] == pytest.approx(10, abs=5)
+
+
+def test_a_pause_has_its_part_of_the_wait_to_the_instant(scene: Scene, acme: Module, look: Look) -> None:
+    scene.alive()
+    paused(acme, "default")
+    job_id = scene.one()
+    scene.noted(ShutGate("environment_full", environment="default"))
+    waits = why(acme, job_id)["waits"]
+    assert [part["gate"] for part in waits["parts"]] == ["paused"], "from before the scheduler looked"
+    scene.noted(ShutGate("paused", environment="default", tenant_id="acme"))
+    said(acme.post({}, path="/operations/queues/default/resume"))
+    (pause,) = look("SELECT ended_at FROM pauses")
+    first, after = why(acme, job_id)["waits"]["parts"]
+    assert (first["gate"], first["until"], after["gate"]) == ("paused", instant(pause["ended_at"]), "turn")
