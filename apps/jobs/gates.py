@@ -193,6 +193,8 @@ def _environment(known: Known) -> Shut | None:
     here = known.here()
     if len(here) < known.slots:
         return None
+    if not known.slots:
+        return Shut(f"{known.environment} has no slots", "slots given to it", [], dated=False)
     own, others = _held(here)
     return Shut(f"all {known.slots} slots of {known.environment} are held", "the end of one of them", own, others)
 

@@ -318,3 +318,16 @@ def test_a_pause_has_its_part_of_the_wait_to_the_instant(scene: Scene, acme: Mod
     (pause,) = look("SELECT ended_at FROM pauses")
     first, after = why(acme, job_id)["waits"]["parts"]
     assert (first["gate"], first["until"], after["gate"]) == ("paused", instant(pause["ended_at"]), "turn")
+
+
+def test_where_there_are_no_slots_no_end_of_a_job_helps_and_nothing_is_foretold(scene: Scene, acme: Module) -> None:
+    scene.alive()
+    scene.change("UPDATE environments SET slots = 0, reserved_slots = 0 WHERE name = 'default'")
+    answer = why(acme, scene.one())
+    (gate,) = answer["gates"]
+    assert (gate["gate"], gate["says"], gate["clears"]) == (
+        "environment_full",
+        "default has no slots",
+        "slots given to it",
+    )
+    assert answer["expected_start"] is None
