@@ -110,6 +110,8 @@ class Scheduler:
                 rates_of_types=self._rates,
                 shares=self._shares_now(),
                 selector=self._selector,
+                paces=self._paces.known(),
+                most=self._most,
             )
         self._admission.look()
         self._broker.look()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
@@ -54,6 +54,33 @@ def size_for(pace_s: float | None, *, most: int = MOST_JOBS) -> int:
     if pace_s is None:
         return 1
     return max(1, min(most, int(WORK_S / max(pace_s, WORK_S / most))))
+
+
+def short_types(paces: Mapping[str, float], *, most: int = MOST_JOBS) -> frozenset[str]:
+    """Return the types whose jobs travel together; a job of any other holds its child until it ends."""
+    return frozenset(name for name, pace_s in paces.items() if size_for(pace_s, most=most) > 1)
+
+
+def kept_by_long_jobs(
+    *, long: Collection[str], children: int, reserved: int, tenant_id: str, is_long: bool
+) -> str | None:
+    """Return the gate that keeps a tenant's next job from the children until a long job ends, as `pack` does.
+
+    `long`: whose the long jobs under way are, a tenant for each. `is_long`: the next one would be another.
+    """
+    if len(long) >= children:
+        return "workers_busy"
+    load = _Load([Flying("", frozenset({each})) for each in long], sizes={"": 1}, children=children, reserved=reserved)
+    return None if load.has_room(long=is_long, tenant_id=tenant_id) else "reserved_worker"
+
+
+def first_end_s(running: Iterable[tuple[str, float]], *, paces: Mapping[str, float]) -> float | None:
+    """Return in how many seconds the first of the jobs may end: (type, seconds it has run); None: there is none.
+
+    At its type's pace; where nobody knows that, or it is past, it may run for as long again as it has run.
+    """
+    left = (paces[name] - ran_s if paces.get(name, 0.0) > ran_s else ran_s for name, ran_s in running)
+    return min(left, default=None)
 
 
 def jobs_to_choose(*, flying: int, children: int, paces: Mapping[str, float], most: int = MOST_JOBS) -> int:

@@ -7,10 +7,11 @@ others are only counted, and never named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from apps.jobs.bundling import kept_by_long_jobs
 from apps.jobs.lifecycle import OUTCOMES
 
 MOST_HOLDERS = 10
@@ -51,6 +52,7 @@ class Known:
     slots: int = 0
     reserved: int = 0
     children: int = 0
+    short_types: Collection[str] | None = None
     paused: Sequence[Mapping[str, Any]] = ()
     broker_away_since: str | None = None
     max_running: int | None = None
@@ -73,15 +75,32 @@ class Known:
         """Return the leases of the job's own environment."""
         return [lease for lease in self.leases if lease.environment == self.environment]
 
+    def long(self) -> list[Lease]:
+        """Return those of `here` that hold a worker process until they end."""
+        return [lease for lease in self.here() if lease.type not in (self.short_types or ())]
+
+    def kept_by(self) -> str | None:
+        """Return the gate by which long jobs keep the worker processes from it; None too where they were not noted."""
+        if self.short_types is None or not self.children:
+            return None
+        return kept_by_long_jobs(
+            long=["its" if lease.own else "another's" for lease in self.long()],
+            children=self.children,
+            reserved=self.reserved,
+            tenant_id="its",
+            is_long=self.type not in self.short_types,
+        )
+
 
 class Shut(NamedTuple):
-    """A gate that holds the job: in words, by whom, and what clears it."""
+    """A gate that holds the job: in words, by whom, and what clears it. Not `dated`: nobody can say when it opens."""
 
     says: str
     clears: str
     held_by: list[dict[str, str]]
     others: int = 0
     until: str | None = None
+    dated: bool = True
 
 
 class Gate(NamedTuple):
@@ -143,35 +162,39 @@ def _paused(known: Known) -> Shut | None:
     if not known.paused:
         return None
     first = known.paused[0]
-    return Shut(f"paused: {first.get('reason') or 'no reason was given'}", "a resume", [], until=first.get("until"))
+    until = first.get("until")
+    says = f"paused: {first.get('reason') or 'no reason was given'}"
+    return Shut(says, "a resume", [], until=until, dated=until is not None)
 
 
 def _broker(known: Known) -> Shut | None:
     if known.broker_away_since is None:
         return None
-    return Shut(f"the broker is away since {known.broker_away_since}", "its return", [])
+    return Shut(f"the broker is away since {known.broker_away_since}", "its return", [], dated=False)
 
 
 def _no_workers(known: Known) -> Shut | None:
     if known.children > 0:
         return None
-    return Shut(f"no worker of environment {known.environment} is alive", "a worker's start", [])
+    return Shut(f"no worker of environment {known.environment} is alive", "a worker's start", [], dated=False)
 
 
 def _no_scheduler(known: Known) -> Shut | None:
-    return None if known.scheduler_alive else Shut("no scheduler is alive", "its start", [])
+    return None if known.scheduler_alive else Shut("no scheduler is alive", "its start", [], dated=False)
 
 
 def _not_installed(known: Known) -> Shut | None:
     if known.type_installed:
         return None
-    return Shut(f"no process knows the job type {known.type}", "its installation", [])
+    return Shut(f"no process knows the job type {known.type}", "its installation", [], dated=False)
 
 
 def _environment(known: Known) -> Shut | None:
     here = known.here()
     if len(here) < known.slots:
         return None
+    if not known.slots:
+        return Shut(f"{known.environment} has no slots", "slots given to it", [], dated=False)
     own, others = _held(here)
     return Shut(f"all {known.slots} slots of {known.environment} are held", "the end of one of them", own, others)
 
@@ -182,6 +205,27 @@ def _reserved(known: Known) -> Shut | None:
         return None
     own, _ = _held([each for each in here if each.own])
     return Shut("the last slots are kept for tenants that hold none", "the end of one of its tenant's jobs", own)
+
+
+def _workers_busy(known: Known) -> Shut | None:
+    if known.kept_by() != "workers_busy":
+        return None
+    own, others = _held(known.long())
+    says = f"all {known.children} worker processes of {known.environment} are at long jobs"
+    return Shut(says, "the end of one of them", own, others)
+
+
+def _reserved_worker(known: Known) -> Shut | None:
+    if known.kept_by() != "reserved_worker":
+        return None
+    long = known.long()
+    own = [lease for lease in long if lease.own]
+    processes = f"{known.children} worker processes of {known.environment}"
+    kept = "the last are kept for tenants that hold none"
+    if len(own) >= known.children - known.reserved:
+        says = f"its tenant's long jobs hold {len(own)} of {processes}; {kept}"
+        return Shut(says, "the end of one of its tenant's jobs", _held(own)[0])
+    return Shut(f"{len(long)} of {processes} are at long jobs; {kept}", "the end of one of them", *_held(long))
 
 
 def _tenant_limit(known: Known) -> Shut | None:
@@ -240,7 +284,7 @@ def _away(point: str) -> Callable[[Known], Shut | None]:
         if since is None:
             return None
         says = f"{point.capitalize()}, whose decision is needed before it may run, is away since {since}"
-        return Shut(says, "its return", [])
+        return Shut(says, "its return", [], dated=False)
 
     return asks
 
@@ -272,6 +316,8 @@ GATES: tuple[Gate, ...] = (
     Gate("decision_awaited", QUEUED, _awaited),
     Gate("environment_full", QUEUED, _environment),
     Gate("reserved", QUEUED, _reserved),
+    Gate("workers_busy", QUEUED, _workers_busy),
+    Gate("reserved_worker", QUEUED, _reserved_worker),
     Gate("tenant_limit", QUEUED, _tenant_limit),
     Gate("type_limit", QUEUED, _type_limit),
     Gate("type_limit_tenant", QUEUED, _type_limit_tenant),

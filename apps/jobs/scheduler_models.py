@@ -93,6 +93,8 @@ class PoolLoad(models.Model):
     by_type = models.JSONField(default=dict, help_text="leases by job type")
     children = models.PositiveIntegerField(help_text="worker processes that serve it")
     waiting_weight = models.FloatField(help_text="of the tenants that wait, together")
+    short_types = models.JSONField(null=True, help_text="types whose jobs travel together; empty = not noted")
+    worker_in_s = models.FloatField(null=True, help_text="until the first long job ends, about; empty = none runs")
     seen_at = models.DateTimeField(db_default=ClockTimestamp())
 
     class Meta:

@@ -28,20 +28,16 @@ class GateTime(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A part of a job's wait."""
+    """A part of a job's wait: `seconds` are what it waited, without what lies between spans from `start` to `end`."""
 
     gate: str
     start: datetime
     end: datetime
-
-    @property
-    def seconds(self) -> float:
-        """Return its length."""
-        return (self.end - self.start).total_seconds()
+    seconds: float
 
 
 def parts(spans: Iterable[Span], *, shut: Sequence[GateTime], order: Sequence[str]) -> list[Part]:
-    """Return the spans cut by gates, oldest first; neighbours of one gate are one part."""
+    """Return the spans cut by gates, oldest first; neighbours of one gate are one part, of two spans too."""
     rank = {gate: place for place, gate in enumerate(order)}
     found: list[Part] = []
     for span in spans:
@@ -52,8 +48,9 @@ def parts(spans: Iterable[Span], *, shut: Sequence[GateTime], order: Sequence[st
         for start, end in pairwise(moments):
             held = [each.gate for each in within if each.start <= start and each.end >= end]
             gate = min(held, key=lambda name: rank.get(name, len(rank)), default="turn")
-            if found and found[-1].gate == gate and found[-1].end == start:
-                found[-1] = found[-1]._replace(end=end)
+            seconds = (end - start).total_seconds()
+            if found and found[-1].gate == gate:
+                found[-1] = found[-1]._replace(end=end, seconds=round(found[-1].seconds + seconds, 6))
             else:
-                found.append(Part(gate, start, end))
+                found.append(Part(gate, start, end, seconds))
     return found

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
-from apps.core.database import rows
+from apps.core.database import loaded, rows
 from apps.core.rate import Rate, left, parse_rate, wait_s
 from apps.jobs.environments import pauses_holding
 from apps.jobs.gates import Known, Lease, Shut, shut
@@ -24,10 +24,11 @@ from apps.tenancy.context import EVERYONE, current_tenant
 
 MOST_COUNTED = 10_000
 CALIBRATED_BY = 50
+OF_WORKERS = frozenset({"workers_busy", "reserved_worker"})
 
 SURROUNDINGS = """
 SELECT clock_timestamp(), e.slots, e.reserved_slots, e.paused_until, e.pause_reason, b.opened_at,
-       l.by_type, l.waiting_weight, p.weight, p.max_running, p.rate,
+       l.short_types, l.worker_in_s, l.waiting_weight, p.weight, p.max_running, p.rate,
        (SELECT coalesce(sum(w.capacity), 0) FROM processes w WHERE w.environment = e.name AND w.role = 'worker'
            AND w.state = 'live' AND w.lease_until > clock_timestamp()),
        EXISTS (SELECT 1 FROM processes s WHERE s.role = 'scheduler' AND s.state = 'live'
@@ -105,7 +106,8 @@ class Around(NamedTuple):
     paused_until: datetime | None
     pause_reason: str | None
     broker_away: datetime | None
-    by_type: Any
+    short_types: Any
+    worker_in_s: float | None
     waiting_weight: float | None
     weight: int | None
     max_running: int | None
@@ -183,6 +185,7 @@ def _known(job: Job, *, around: Around, buckets: Buckets) -> Known:
         slots=around.slots,
         reserved=around.reserved,
         children=int(around.children),
+        short_types=None if around.short_types is None else frozenset(loaded(around.short_types)),
         paused=_paused(job, around=around),
         broker_away_since=instant(around.broker_away),
         max_running=around.max_running if around.max_running is not None else 0,
@@ -270,8 +273,9 @@ def _bucket(name: str, *, words: str) -> Bucket:
 def _forecast(job: Job, *, around: Around, found: list[tuple[str, Shut]], buckets: Buckets) -> dict[str, Any]:
     """Return the job's place and when it may start: the tenant's work ahead of it, at its fair share of the workers.
 
-    Not before its tokens have come, though: of its tenant's bucket one for each job ahead too. Without a workers' or a
-    tenant's share, or behind a gate whose opening nobody can date, nothing is foretold.
+    That work begins when the longest pause is over and, where long jobs keep the workers, when the first of them may
+    end. Not before its tokens have come, though, which they do meanwhile: of its tenant's bucket one for each job ahead
+    too. Without a workers' or a tenant's share, or behind a gate whose opening nobody can date, nothing is foretold.
     """
     ahead = _ahead(job)
     weight = float(around.weight or 0)
@@ -282,29 +286,27 @@ def _forecast(job: Job, *, around: Around, found: list[tuple[str, Shut]], bucket
             "overall": None if not weight else round(ahead * everybody / weight) + 1,
         }
     }
-    undated = {
-        "no_workers",
-        "no_scheduler",
-        "broker_down",
-        "type_not_installed",
-        "governance_away",
-        "subscription_away",
-    }
-    if not weight or undated & {name for name, _ in found}:
+    if not weight or not all(how.dated for _, how in found):
         return answer
     (mean,) = rows(MEAN, [job.tenant_id])[0]
     share = min(float(around.max_running or 0), float(around.children) * weight / everybody)
-    busy = any(name not in ("turn", "rate", "tenant_rate") for name, _ in found)
+    names = {name for name, _ in found}
+    busy = bool(names - {"turn", "paused", "rate", "tenant_rate", *OF_WORKERS})
     work_s = (ahead + int(busy)) * float(mean if mean is not None else 1.0) / max(share, 0.01)
     of_type, of_tenant = buckets
     paced_s = max(of_type.wait_s() if of_type else 0.0, of_tenant.wait_s(wanted=ahead + 1) if of_tenant else 0.0)
-    starts_at = around.now + timedelta(seconds=min(max(work_s, paced_s), 30 * 86_400.0))
-    if around.paused_until is not None:
-        starts_at = max(starts_at, around.paused_until)
+    paused_until = max([around.now, *(datetime.fromisoformat(how.until) for _, how in found if how.until)])
+    worker_in_s = (around.worker_in_s or 0.0) if names & OF_WORKERS else 0.0
+    begins_at = max(paused_until, around.now + _at_most(worker_in_s))
+    starts_at = max(begins_at + _at_most(work_s), around.now + _at_most(paced_s))
     if current_tenant() is not EVERYONE:
         with connection.cursor() as cursor:
             cursor.execute(FORETELL, [job.job_id, job.tenant_id, job.environment_id, starts_at])
     return answer | {"expected_start": instant(starts_at), "calibration": _calibration(job)}
+
+
+def _at_most(seconds: float, *, days: int = 30) -> timedelta:
+    return timedelta(seconds=min(seconds, days * 86_400.0))
 
 
 def _ahead(job: Job) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -46,9 +47,17 @@ class Scene:
             "UPDATE jobs SET status = 'dispatched', fence = 1, dispatched_at = now() WHERE job_id = ANY (%s)", list(ids)
         )
 
-    def noted(self, *shut: ShutGate, weight: float = 400, **by_type: int) -> None:
+    def noted(
+        self,
+        *shut: ShutGate,
+        weight: float = 400,
+        short: Collection[str] = (),
+        worker_in_s: float | None = None,
+        **by_type: int,
+    ) -> None:
         """Note what the scheduler would: loads of the default environment, types with `_` for a dot."""
-        load = Load({name.replace("_", "."): count for name, count in by_type.items()}, 4, weight)
+        counts = {name.replace("_", "."): count for name, count in by_type.items()}
+        load = Load(counts, 4, weight, short, worker_in_s)
         with self.control():
             gates.note(set(shut), loads={"default": load})
 
@@ -59,3 +68,8 @@ class Scene:
 
 def why(module: Module, job_id: UUID) -> dict[str, Any]:
     return said(module.get(f"/operations/jobs/{job_id}/why"))
+
+
+def paused(module: Module, environment: str, **asked: Any) -> dict[str, Any]:
+    """Let a module pause an environment: a tenant its own jobs there, the platform everybody's."""
+    return said(module.post({"reason": "moving", **asked}, path=f"/operations/queues/{environment}/pause"))

@@ -48,7 +48,7 @@ class CalibrationFields(serializers.Serializer[Any]):
 
 
 class WaitPartFields(serializers.Serializer[Any]):
-    """A part of the wait, by the gate that held it."""
+    """A part of the wait, by the gate that held it; `seconds` leave out when it ran or was over in between."""
 
     gate = serializers.CharField()
     until = serializers.DateTimeField()

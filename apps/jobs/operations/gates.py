@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from typing import Any, NamedTuple
 
 import orjson
@@ -32,10 +32,11 @@ SELECT s.gate, s.environment, s.tenant_id, s.type, clock_timestamp()
 PURGE = "DELETE FROM gate_intervals WHERE ended_at < clock_timestamp() - make_interval(days => %s)"
 FORGET = "DELETE FROM start_predictions WHERE predicted_at < clock_timestamp() - make_interval(days => %s)"
 LOAD = """
-INSERT INTO pool_loads (environment, by_type, children, waiting_weight, seen_at)
-VALUES (%s, %s, %s, %s, clock_timestamp())
+INSERT INTO pool_loads (environment, by_type, children, waiting_weight, short_types, worker_in_s, seen_at)
+VALUES (%s, %s, %s, %s, %s, %s, clock_timestamp())
 ON CONFLICT (environment) DO UPDATE SET by_type = excluded.by_type, children = excluded.children,
-       waiting_weight = excluded.waiting_weight, seen_at = excluded.seen_at
+       waiting_weight = excluded.waiting_weight, short_types = excluded.short_types,
+       worker_in_s = excluded.worker_in_s, seen_at = excluded.seen_at
 """
 
 
@@ -49,11 +50,16 @@ class ShutGate(NamedTuple):
 
 
 class Load(NamedTuple):
-    """An environment's leases by type, its worker processes, the weight of those who wait."""
+    """An environment's leases by type, its worker processes, the weight of those who wait.
+
+    `short_types`: those that hold no process for long; `worker_in_s`: when the first long job may end, None: none runs.
+    """
 
     by_type: Mapping[str, int]
     children: int
     waiting_weight: float
+    short_types: Collection[str] = ()
+    worker_in_s: float | None = None
 
 
 def note(shut: Set[ShutGate], *, loads: Mapping[str, Load]) -> None:
@@ -75,6 +81,5 @@ def note(shut: Set[ShutGate], *, loads: Mapping[str, Load]) -> None:
         cursor.execute(PURGE, [KEPT_DAYS])
         cursor.execute(FORGET, [PREDICTIONS_KEPT_DAYS])
         for environment, load in loads.items():
-            cursor.execute(
-                LOAD, [environment, orjson.dumps(dict(load.by_type)).decode(), load.children, load.waiting_weight]
-            )
+            by_type, short = (orjson.dumps(each).decode() for each in (dict(load.by_type), sorted(load.short_types)))
+            cursor.execute(LOAD, [environment, by_type, load.children, load.waiting_weight, short, load.worker_in_s])

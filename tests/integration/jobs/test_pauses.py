@@ -170,6 +170,15 @@ def test_row_security_hides_another_tenants_pause(acme: Module, globex: Module) 
         assert list(Pause.every.all()) == []
 
 
+def test_a_tenant_sees_everybodys_pause_and_cannot_change_it(platform: Module) -> None:
+    from apps.jobs.models import Pause  # noqa: PLC0415
+
+    made = said(platform.post({"reason": "upgrade"}, path=f"{DEFAULT}/pause"))
+    with in_tenant("acme"):
+        assert [str(each.pause_id) for each in Pause.every.all()] == [made["pause_id"]]
+        assert Pause.every.update(reason="acme's") == 0
+
+
 @pytest.mark.parametrize(
     ("pause", "held"),
     [

@@ -12,7 +12,7 @@ from apps.jobs.operations.deferral import open_breaker
 from apps.jobs.operations.gates import ShutGate
 from tests.support.api import Module
 from tests.support.queue import end, queue
-from tests.support.scene import Scene, why
+from tests.support.scene import Scene, paused, why
 from tests.support.work import admitted, submitted
 
 Situation = Callable[[Scene], UUID]
@@ -90,6 +90,20 @@ def its_environment_is_paused(scene: Scene) -> UUID:
     return scene.one()
 
 
+@situation("paused")
+def the_platform_paused_everybodys(scene: Scene) -> UUID:
+    scene.alive(environment="batch")
+    paused(Module("*"), "batch")
+    return scene.one(environment="batch")
+
+
+@situation("turn")
+def the_platform_paused_another_environment(scene: Scene) -> UUID:
+    scene.alive()
+    paused(Module("*"), "batch")
+    return scene.one()
+
+
 @situation("turn")
 def a_pause_that_is_over_holds_nothing(scene: Scene) -> UUID:
     scene.alive()
@@ -135,6 +149,53 @@ def the_last_slot_is_for_others(scene: Scene) -> UUID:
     scene.change("UPDATE environments SET slots = 3, reserved_slots = 1 WHERE name = 'default'")
     scene.run(scene.one(), scene.one())
     return scene.one()
+
+
+@situation("workers_busy")
+def every_worker_process_is_at_anothers_long_job(scene: Scene) -> UUID:
+    scene.alive()
+    scene.noted(ops_sleep=4)
+    return scene.one()
+
+
+@situation("workers_busy")
+def a_short_job_waits_for_a_worker_process_too(scene: Scene) -> UUID:
+    scene.alive()
+    scene.run(scene.one(type="ops.sleep"))
+    scene.noted(short=["ops.noop"], ops_sleep=4)
+    return scene.one()
+
+
+@situation("turn")
+def short_jobs_hold_no_worker_process_for_long(scene: Scene) -> UUID:
+    scene.alive()
+    scene.noted(short=["ops.noop"], ops_noop=40, ops_sleep=3)
+    return scene.one()
+
+
+@situation("reserved_worker")
+def the_last_worker_process_is_for_others(scene: Scene) -> UUID:
+    scene.alive()
+    scene.run(*(scene.one(type="ops.sleep") for _ in range(3)))
+    scene.noted(ops_sleep=3)
+    return scene.one(type="ops.sleep")
+
+
+@situation("reserved_worker")
+def the_last_worker_process_is_kept_from_its_short_jobs_too(scene: Scene) -> UUID:
+    scene.alive()
+    scene.run(scene.one(type="ops.sleep"))
+    scene.noted(short=["ops.noop"], ops_sleep=3)
+    return scene.one()
+
+
+@situation("turn")
+def where_none_is_reserved_a_tenant_may_have_every_worker_process(scene: Scene) -> UUID:
+    scene.alive()
+    scene.change("UPDATE environments SET reserved_slots = 0 WHERE name = 'default'")
+    scene.run(*(scene.one(type="ops.sleep") for _ in range(3)))
+    scene.noted(ops_sleep=3)
+    return scene.one(type="ops.sleep")
 
 
 @situation("tenant_limit")
