@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from django.db import transaction
 
 from apps.core.database import preparing
@@ -18,7 +16,11 @@ def wake_scheduler(*, tenant_id: str = "") -> None:
     serialise every submission; sent on its own it holds it for microseconds. A lost one costs a second: the scheduler
     looks by itself that often.
     """
-    transaction.on_commit(partial(_notify, tenant_id), robust=True)
+
+    def tell() -> None:  # a function: of a partial Django cannot say the name when it fails
+        _notify(tenant_id)
+
+    transaction.on_commit(tell, robust=True)
 
 
 def _notify(word: str) -> None:
