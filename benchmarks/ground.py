@@ -47,6 +47,13 @@ class Ground:
         assert row is not None
         return row[0]
 
+    def wait_for_plans(self) -> None:
+        """Wait until the scheduler has read the plans as they are now: a second old at most when it notes its loads."""
+        noted = "SELECT min(seen_at) > %s::timestamptz + interval '1 second' FROM pool_loads"
+        changed_at = self.one("SELECT clock_timestamp()")
+        if not os_processes.wait_until(lambda: bool(self.one(noted, changed_at)), within_s=30, every_s=0.05):
+            raise RuntimeError("the scheduler noted nothing")
+
     def token(self, *, tenant: str = "acme") -> str:
         """Return a token that submits and reads."""
         return callers.module(plane=self.plane, name="bench", tenant=tenant).token

@@ -69,7 +69,7 @@ def limit_of_tenant(at: Ground, *, slots: int) -> Iterator[None]:
     before = at.one("SELECT max_running FROM plans WHERE plan_id = 'gold'")
     change = "UPDATE plans SET max_running = %s WHERE plan_id = 'gold'"
     at.database.execute(change.encode(), [slots])
-    time.sleep(1.5)  # plans are read each second
+    at.wait_for_plans()
     try:
         yield
     finally:

@@ -6,7 +6,6 @@ the rate allows in it (its burst, and so many a second).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, cast
@@ -28,7 +27,7 @@ def measure(at: Ground, *, jobs: int, sample: str) -> Row:
     """Return the rate that was reached, beside the one that was set."""
     change = "UPDATE plans SET rate = %s WHERE plan_id = 'gold'"
     at.database.execute(change.encode(), [f"{RATE_S}/s burst {BURST}"])
-    time.sleep(1.5)  # plans are read each second
+    at.wait_for_plans()
     try:
         since = drain(at, jobs=jobs, sample=sample)
     finally:

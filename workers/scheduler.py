@@ -54,6 +54,7 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY_S = 1.0
 SWEEP_EVERY_S = 2.0
 TOLD_AT_ONCE = 200
+RELEASED_AT_ONCE = 1000
 # Beyond its time-out an attempt has the sweeper's grace, then the pool kills the process that would not stop.
 KILL_AFTER_S = recover.OVERTIME_S + 5
 BROKER_PAUSE_S = (0.5, 5.0)
@@ -120,16 +121,16 @@ class Scheduler:
             self._selector.begin()
         pressing = queries.pressing()
         due_in_s = math.inf if pressing.due_in_s is None else pressing.due_in_s
-        released = release_due(limit=1000) if due_in_s <= 0 else 0
+        released = release_due(limit=RELEASED_AT_ONCE) if due_in_s <= 0 else 0
         told = tell(limit=TOLD_AT_ONCE) if pressing.news else 0
         self._looked_at, self._streaming, self._tokens_in_s = now, False, math.inf
         waits = pressing.queued or released or told
         if not waits:
             self._selector.nobody_waits()
         again = waits and not self._broker.away and now >= self._broker_back_at and self._filled()
-        if again or told or self._broker.releasing:
+        if again or told or released or self._broker.releasing:
             return 0.0
-        return min(LOOK_EVERY_S, self._tokens_in_s, due_in_s if due_in_s > 0 else math.inf)
+        return min(LOOK_EVERY_S, self._tokens_in_s, max(due_in_s, 0.02))
 
     def lull(self, said: Sequence[str]) -> float:
         """Return for how long more jobs may come before the next look; `said`: the tenants who submitted, or "".
@@ -207,8 +208,9 @@ class Scheduler:
                 return False
             if any(each.type not in paces for each in sent):
                 self._paces.wanted()
-            # What was left out held its place against others: they are looked for behind the gates that are shut now.
-            again = again or (choice.again and (bool(sent) or not facts)) or 0 < len(sent) < len(facts)
+            # Where what was left out kept others from an idle child: they are seen behind the gates that are shut now.
+            idle = 0 < len(sent) < len(facts) and len(here) + len(made) < pool.children
+            again = again or idle or (choice.again and (bool(sent) or not facts))
         self._streaming = few and not again and bool(served)
         self._tokens_in_s = held.refilled_s()
         self._served = served | {each.tenant_id for each in holding}
@@ -219,18 +221,26 @@ class Scheduler:
     ) -> Sequence[Gate]:
         """Return what may hold whole lanes back in this look: one line for each gate, first the one to be named."""
         paused = pauses_in_force()
-        at_most = {
-            pool.name: bundling.most_of_one(children=pool.children, reserved=pool.reserved_slots) for pool in pools
+        short = bundling.short_types(paces, most=self._most)
+        long = {
+            name: [tenant_id for each in bundles if each.type not in short for tenant_id in each.tenants]
+            for name, bundles in flying.items()
         }
-        at_work = {
-            pool.name: bundling.at_long_work(flying.get(pool.name, ()), paces=paces, most=self._most) for pool in pools
-        }
+        crews = {pool.name: pool for pool in pools}
 
         def by_children(lane: Lane) -> str | None:
-            if bundling.size_for(paces.get(lane.type), most=self._most) > 1 or lane.environment not in at_work:
-                return None
-            full = at_work[lane.environment][lane.tenant_id] >= at_most[lane.environment]
-            return "reserved_worker" if full else None
+            pool = crews[lane.environment]
+            return (
+                None
+                if lane.type in short
+                else bundling.kept_by_long_jobs(
+                    long=long.get(pool.name, ()),
+                    children=pool.children,
+                    reserved=pool.reserved_slots,
+                    tenant_id=lane.tenant_id,
+                    is_long=True,
+                )
+            )
 
         return (*((pause_gate(paused),) if paused else ()), self._admission.gate, by_children)
 

@@ -153,25 +153,13 @@ def pack(
     return made
 
 
-def at_long_work(flying: Sequence[Flying], *, paces: Mapping[str, float], most: int = MOST_JOBS) -> Counter[str]:
-    """Return how many children each tenant's long jobs, or those of unknown length, hold."""
-    return Counter(
-        tenant_id for each in flying if size_for(paces.get(each.type), most=most) == 1 for tenant_id in each.tenants
-    )
-
-
-def most_of_one(*, children: int, reserved: int) -> int:
-    """Return how many children the long jobs of one tenant may hold."""
-    return max(1, children - reserved)
-
-
 class _Load:
     """What is under way, and whether a further bundle may join it."""
 
     def __init__(self, flying: Sequence[Flying], *, sizes: Mapping[str, int], children: int, reserved: int) -> None:
         self._children = children
         self._reserved = reserved
-        self._most_of_one = most_of_one(children=children, reserved=reserved)
+        self._most_of_one = max(1, children - reserved)
         self._bundles = len(flying)
         self._owed = 0
         self._long = [each.tenants for each in flying if sizes[each.type] == 1]

@@ -1,4 +1,4 @@
-"""A scheduler whose messages go nowhere, over so many worker processes: who is given which, look by look."""
+"""A scheduler whose messages nobody reads, over so many worker processes: who is given which, look by look."""
 
 from __future__ import annotations
 

@@ -57,24 +57,30 @@ def scene(change: Change, control: Control, superuser: psycopg.Connection) -> Sc
 
 
 @pytest.fixture
-def scheduler(control: Control, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scheduler]:
-    """The scheduler in office, with a worker registered and none that consumes; its plans are read anew each look."""
+def broker() -> Iterator[Celery]:
+    """The suite's broker, from which nobody consumes; its queues are empty again when the test is over."""
     app = Celery(broker=settings.ENVIRONMENT.broker_url)
-    monkeypatch.setattr(selector, "SHARES_EVERY_S", 0.0)
-    with control():
-        worker(capacity=64)
-        made = Scheduler(app=app)
-        made._epoch = leadership.take_office(role="scheduler")
-        made._selector.begin()
-        yield made
+    yield app
     with app.connection_for_write() as connection:
         for name in ("ops.default", "ops.batch"):
             connection.default_channel.queue_purge(name)
 
 
 @pytest.fixture
+def scheduler(control: Control, broker: Celery, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scheduler]:
+    """The scheduler in office, with a worker registered and none that consumes; its plans are read anew each look."""
+    monkeypatch.setattr(selector, "SHARES_EVERY_S", 0.0)
+    with control():
+        worker(capacity=64)
+        made = Scheduler(app=broker)
+        made._epoch = leadership.take_office(role="scheduler")
+        made._selector.begin()
+        yield made
+
+
+@pytest.fixture
 def crew(
-    change: Change, superuser: psycopg.Connection, control: Control, monkeypatch: pytest.MonkeyPatch
+    change: Change, superuser: psycopg.Connection, broker: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Crew]:
     """Return what makes a scheduler that knows how long jobs take, over so many children."""
 
@@ -82,12 +88,11 @@ def crew(
         monkeypatch.setattr(selector, "SHARES_EVERY_S", 0.0)
         change("UPDATE environments SET reserved_slots = %s WHERE name = 'default'", reserved)
         worker(capacity=children)
-        made = Scheduler(app=Celery(broker=settings.ENVIRONMENT.broker_url))
+        made = Scheduler(app=broker)
         made._epoch = leadership.take_office(role="scheduler")
         made._selector.begin()
         made._selector._begun = True
         monkeypatch.setattr(made._paces, "known", lambda: dict(paces))
-        monkeypatch.setattr(made, "_publish", lambda *_, **__: True)
         for tenant in known:
             for kind, pace_s in paces.items():
                 made._selector._ledger.learn(tenant_id=tenant, job_type=kind, seconds=pace_s)

@@ -66,6 +66,24 @@ class TestLull:
         assert scheduler.lull(["acme"]) <= 0
 
 
+def test_a_job_that_will_be_due_is_looked_for_when_it_is(
+    scheduler: Scheduler, superuser: psycopg.Connection, change: Change
+) -> None:
+    (job_id,) = queue(superuser, tenant="acme")
+    change(
+        "UPDATE jobs SET status = 'scheduled', queued_at = NULL, due_at = clock_timestamp() + interval '300 ms'"
+        " WHERE job_id = %s",
+        job_id,
+    )
+    rests = []
+    while superuser.execute("SELECT status FROM jobs").fetchone() == ("scheduled",):
+        rests.append(scheduler.step())
+        threading.Event().wait(rests[-1])
+    assert rests[0] <= 0.3
+    assert sum(rests) < 0.6, "it was due while the scheduler rested"
+    assert rests[-1] == 0.0, "what was released may be followed by more"
+
+
 class TestRest:
     """The loop's rest, over a session that really listens."""
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apps.jobs.bundling import most_of_one, size_for
+from apps.jobs.bundling import size_for
 from apps.jobs.scheduling import TypeLimits
 from tests.integration.conftest import Change, Control
 from tests.integration.jobs.test_selection_properties import LEASES, LIMITS, SUBMITS, TENANTS, TYPES, WAITING, Submit
@@ -66,7 +66,7 @@ class World:
         assert all(count == 1 for count in keys.values())
         bundles = self.bundles()
         at_long = Counter(tenant for names, kind, _ in bundles if self.long(kind) for tenant in names)
-        most = most_of_one(children=self.children, reserved=self.reserved)
+        most = max(1, self.children - self.reserved)
         for kind, limits in self.limits.items():
             assert limits.running is None or of_type[kind] <= limits.running
         if len(bundles) >= self.children:
