@@ -37,7 +37,15 @@ TENANT_OWNED = (
     "usage_daily",
     "webhooks",
     "webhook_deliveries",
+    "notifications",
+    "notification_signals",
+    "notification_deliveries",
+    "notification_attempts",
+    "notification_deadlines",
+    "inbox_items",
 )
+# A channel's settings are sealed, and no request that a token makes reads them.
+ROUTING = ("notification_channels", "notification_routes", "notification_silences")
 LOOPS = ("processes", "event_consumers", "breakers", "leaders", "rate_buckets", "pool_loads")
 PEOPLE = (
     "auth_user",
@@ -73,6 +81,10 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_app", "INSERT, UPDATE", ("webhooks",)),
     ("ops_app", "UPDATE (state, tries, due_at, settled_at)", ("webhook_deliveries",)),
     ("ops_app", "INSERT, UPDATE, DELETE", ("idempotency_keys",)),
+    ("ops_app", "INSERT", ("notifications", "notification_signals", "notification_deadlines")),
+    ("ops_app", "UPDATE", ("notifications",)),
+    ("ops_app", "UPDATE (read_at, read_by)", ("inbox_items",)),
+    ("ops_app", "SELECT (channel_id, name, kind)", ("notification_channels",)),
     ("ops_control", "SELECT", (*CONFIGURATION, *TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_control", "INSERT", (*TENANT_OWNED, *LOOPS)),
     ("ops_control", "UPDATE", ("jobs", "job_dependencies", "attempts", "gate_intervals", "usage_daily", *LOOPS)),
@@ -85,7 +97,26 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     # Payload and salt can only be erased, by a trigger of `evidence.0004_retention`; a tombstone has to explain it.
     ("ops_control", "UPDATE (number, state, ref, tries, payload, salt)", ("evidence_records",)),
     ("ops_control", "SELECT, INSERT, UPDATE, DELETE", BEAT),
+    ("ops_control", "SELECT", ROUTING),
+    ("ops_control", "INSERT, UPDATE", ("notification_channels",)),
+    ("ops_control", "SELECT, INSERT, UPDATE, DELETE", ("notification_groups",)),
+    (
+        "ops_control",
+        "UPDATE, DELETE",
+        (
+            "notifications",
+            "notification_signals",
+            "notification_deliveries",
+            "notification_attempts",
+            "notification_deadlines",
+            "inbox_items",
+        ),
+    ),
     ("ops_operator", "INSERT, UPDATE", ("pauses", "legal_holds")),
+    ("ops_operator", "INSERT, UPDATE", ("notifications", "notification_signals", "notification_deadlines")),
+    ("ops_operator", "UPDATE", ("inbox_items",)),
+    ("ops_operator", "SELECT", ("notification_groups",)),
+    ("ops_operator", "SELECT, INSERT, UPDATE, DELETE", ROUTING),
     ("ops_operator", "INSERT", ("events",)),  # by its policy, of what is no tenant's
     ("ops_operator", "SELECT", (*TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_operator", "SELECT, INSERT, UPDATE, DELETE", (*CONFIGURATION, *PEOPLE, *BEAT)),

@@ -36,6 +36,8 @@ SWEPT = (
     " evidence_records, evidence_nodes, evidence_checkpoints, legal_holds,"
     " breakers, idempotency_keys, leaders, rate_buckets, pool_loads, gate_intervals, start_predictions,"
     " pauses, schedules, schedule_fires, triggers, trigger_firings, usage_daily, webhooks, webhook_deliveries,"
+    " notifications, notification_signals, notification_deliveries, notification_attempts, notification_deadlines,"
+    " inbox_items, notification_channels, notification_routes, notification_silences, notification_groups,"
     " django_session, django_admin_log, auth_user"
 )
 
