@@ -8,6 +8,7 @@ from __future__ import annotations
 from django.conf import settings
 
 from apps.jobs import points, types
+from apps.notifications import kinds
 from opsplatform import decision_points
 
 # The built-in job types: a module each. Others come by entry point, or by OPS_JOB_TYPES.
@@ -24,6 +25,16 @@ JOB_TYPES = (
     "workers.catalog.http_call",
 )
 
+# The kinds of notification channels: a module each.
+CHANNELS = (
+    "workers.channels.inbox",
+    "workers.channels.email",
+    "workers.channels.webhook",
+    "workers.channels.pagerduty",
+    "workers.channels.slack",
+    "workers.channels.apprise",
+)
+
 # Event type → what reacts to it, by dotted path. Nothing reacts yet: every event is heard by the stream and the log.
 REACTIONS: dict[str, tuple[str, ...]] = {}
 
@@ -31,4 +42,5 @@ REACTIONS: dict[str, tuple[str, ...]] = {}
 def install() -> None:
     """Load the job types (a bad one ends the process, by name) and say who decides."""
     types.load(modules=(*JOB_TYPES, *settings.ENVIRONMENT.job_types))
+    kinds.load(CHANNELS)
     points.install(decision_points.chosen(settings.ENVIRONMENT))
