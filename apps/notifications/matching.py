@@ -1,4 +1,4 @@
-"""Matchers as Alertmanager spells them: `severity=critical`, `source!=health`, `component=~db-.*`, `group!~test.*`. Pure.
+"""Matchers as Alertmanager spells them: `severity=critical`, `source!=health`, `component=~db-.*`. Pure.
 
 A regular expression is matched in linear time and against the whole value, as there.
 """

@@ -20,7 +20,6 @@ from apps.notifications.lifecycle import Action, State, Status
 from apps.notifications.models import Group, Notification
 from apps.notifications.operations import outcomes
 from apps.notifications.operations.intake import PROMISE_S
-from apps.notifications.routing import Rules
 from apps.tenancy.models import Tenant
 
 BATCH = 500
@@ -31,8 +30,8 @@ SELECT signal_id, notification_id, action, said_by FROM notification_signals
 HANDLED = "UPDATE notification_signals SET handled_at = clock_timestamp() WHERE signal_id = ANY(%(ids)s)"
 NOW = "SELECT clock_timestamp()"
 WRITE = f"""
-INSERT INTO notification_deliveries (delivery_id, tenant_id, notification_id, channel_id, group_key, group_wait_s, reason,
-       round, counts, state, note, due_at, hedge_at, claim, under_way, tries, created_at, sent_at, settled_at)
+INSERT INTO notification_deliveries (delivery_id, tenant_id, notification_id, channel_id, group_key, group_wait_s,
+       reason, round, counts, state, note, due_at, hedge_at, claim, under_way, tries, created_at, sent_at, settled_at)
 SELECT {UUID7.format(place="0")}, r.tenant_id, r.notification_id, r.channel_id, r.group_key, r.group_wait_s, r.reason,
        r.round, r.counts, r.state, r.note, clock_timestamp() + r.due_in_s * interval '1 s',
        clock_timestamp() + r.hedge_in_s * interval '1 s', 0, false, 0, clock_timestamp(),
@@ -133,7 +132,7 @@ def _triggered(rows: Sequence[Notification], *, now: datetime) -> list[str]:
         plans[row.id] = plan(
             row, rules=known, memory=memory, region=region, now=now, escalated=bool(row.why) and row.escalations > 0
         )
-    _write(undecided, plans, regions=regions, known=known)
+    _write(undecided, plans, regions=regions)
     return raised
 
 
@@ -155,10 +154,8 @@ def _memory() -> Memory:
     return {(channel_id, key): told_at for channel_id, key, told_at in rows}
 
 
-def _write(
-    rows: Sequence[Notification], plans: Mapping[UUID, Plan], *, regions: Mapping[str, str], known: Rules
-) -> None:
-    """Write the plans: deliveries, inbox items, the groups' memory, explanations; and of what is told to nobody why."""
+def _write(rows: Sequence[Notification], plans: Mapping[UUID, Plan], *, regions: Mapping[str, str]) -> None:
+    """Write the plans: deliveries, inbox items, the groups' memory, explanations, and what is told to nobody."""
     deliveries = [made for row in rows for made in _deliveries(row, plans[row.id])]
     decided = [
         {

@@ -27,8 +27,8 @@ RETURNING n.severity, n.category, extract(epoch FROM first.sent_at - n.timestamp
 # Those who were told of its beginning hear of its end, by the channel that told them, and nobody else. In the inbox the
 # item itself says that it is over.
 TELL_END = f"""
-INSERT INTO notification_deliveries (delivery_id, tenant_id, notification_id, channel_id, group_key, group_wait_s, reason,
-       round, counts, state, due_at, claim, under_way, tries, created_at, sent_at, settled_at)
+INSERT INTO notification_deliveries (delivery_id, tenant_id, notification_id, channel_id, group_key, group_wait_s,
+       reason, round, counts, state, due_at, claim, under_way, tries, created_at, sent_at, settled_at)
 SELECT {UUID7.format(place="0")}, told.tenant_id, told.notification_id, told.channel_id, told.group_key, 0, 'resolved',
        0, false, CASE WHEN c.kind = 'inbox' THEN 'sent' ELSE 'queued' END, clock_timestamp(), 0, false, 0,
        clock_timestamp(), CASE WHEN c.kind = 'inbox' THEN clock_timestamp() END,

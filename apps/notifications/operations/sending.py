@@ -1,4 +1,4 @@
-"""What the notifier writes as it sends: deliveries are claimed under a lease and a fence, and settled by what came of it.
+"""What the notifier writes as it sends: deliveries are claimed under a lease and a fence, and settled by the answer.
 
 An attempt is made between two transactions, never inside one. A notifier that is killed leaves its deliveries to the
 next, which sends them again, under the same message id: twice rather than never.
@@ -22,7 +22,7 @@ from apps.notifications.models import Channel
 from apps.notifications.operations import outcomes
 from apps.notifications.pacing import Owing
 
-LEASE_S = 60.0
+LEASE_S = 120.0
 KEPT_TIMES = 50
 
 OWING = """
@@ -80,8 +80,8 @@ WITH said AS MATERIALIZED (
 ), kept AS (
     INSERT INTO notification_attempts (attempt_id, tenant_id, delivery_id, message_id, at, took_ms, accepted, permanent,
                                        status, error)
-    SELECT {UUID7.format(place="0")}, m.tenant_id, m.delivery_id, m.message_id, s.at, s.took_ms, s.accepted, s.permanent,
-           s.status, s.error
+    SELECT {UUID7.format(place="0")}, m.tenant_id, m.delivery_id, m.message_id, s.at, s.took_ms, s.accepted,
+           s.permanent, s.status, s.error
       FROM mine m JOIN said s ON s.delivery_id = m.delivery_id
 )
 SELECT DISTINCT notification_id FROM mine

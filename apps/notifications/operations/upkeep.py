@@ -30,12 +30,12 @@ WITH due AS MATERIALIZED (
 ), said AS (
     INSERT INTO notification_deliveries (delivery_id, tenant_id, notification_id, channel_id, group_key, group_wait_s,
            reason, round, counts, state, due_at, claim, under_way, tries, created_at)
-    SELECT {UUID7.format(place="0")}, tenant_id, notification_id, channel_id, group_key, 0, 'repeat', repeats + 1, false,
-           'queued', clock_timestamp(), 0, false, 0, clock_timestamp() FROM going_on
+    SELECT {UUID7.format(place="0")}, tenant_id, notification_id, channel_id, group_key, 0, 'repeat', repeats + 1,
+           false, 'queued', clock_timestamp(), 0, false, 0, clock_timestamp() FROM going_on
     ON CONFLICT (notification_id, channel_id, reason, round) DO NOTHING
 )
 UPDATE notification_groups g SET told_at = clock_timestamp(), repeats = g.repeats + 1,
-       repeat_s = CASE WHEN EXISTS (SELECT FROM going_on WHERE going_on.group_id = g.group_id) THEN g.repeat_s ELSE 0 END
+       repeat_s = CASE WHEN EXISTS (SELECT FROM going_on o WHERE o.group_id = g.group_id) THEN g.repeat_s ELSE 0 END
   FROM due WHERE g.group_id = due.group_id
 """
 SKIP = f"""
@@ -67,8 +67,8 @@ DELETE FROM notification_groups WHERE repeat_s = 0 AND told_at < statement_times
    AND told_at + interval_s * interval '1 s' < statement_timestamp()
 """
 INBOX = f"""
-INSERT INTO notification_channels (channel_id, name, kind, sealed, shown, provider, enabled, passive, clearance, version,
-       changed_by, created_at, failures, recent_ms)
+INSERT INTO notification_channels (channel_id, name, kind, sealed, shown, provider, enabled, passive, clearance,
+       version, changed_by, created_at, failures, recent_ms)
 SELECT {UUID7.format(place="0")}, 'inbox', 'inbox', '', 'in the app', 'the plane itself', true, true, 'restricted', 1,
        'notifications', clock_timestamp(), 0, '{{}}'
 ON CONFLICT (name) DO NOTHING
