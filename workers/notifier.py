@@ -81,7 +81,7 @@ class Notifier:
         if late:
             log.warning("notifications_undelivered", count=late)
         self._keep_up()
-        if handled.count == handling.BATCH:
+        if handled.signals == handling.BATCH:
             return 0.0
         if self._under_way:
             wait(self._under_way, timeout=0.05, return_when=FIRST_COMPLETED)

@@ -79,7 +79,7 @@ UPDATE notifications n SET region = r.region, why = n.why || r.why,
 class Handled(NamedTuple):
     """What a look did: how many signals there were, which alerts are new (their severities), and who was told."""
 
-    count: int
+    signals: int
     raised: list[str]
     told: list[outcomes.Told]
 

@@ -28,7 +28,7 @@ HEDGED = "UPDATE notification_deliveries SET hedge_at = NULL WHERE delivery_id =
 class Hedged(NamedTuple):
     """How many deliveries were overdue, and who was told at once, in the inbox."""
 
-    count: int
+    overdue: int
     told: list[outcomes.Told]
 
 

@@ -136,7 +136,7 @@ def owing(*, sent_lately: Mapping[UUID, int]) -> list[Owing]:
     """Return the channels by which something may be sent now; `sent_lately`: messages within the last minute."""
     with preparing() as cursor:
         cursor.execute(OWING)
-        return [Owing(*row, sent_lately.get(row[0], 0)) for row in cursor.fetchall()]
+        return [Owing(*row)._replace(sent_lately=sent_lately.get(row[0], 0)) for row in cursor.fetchall()]
 
 
 def claim(
