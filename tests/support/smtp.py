@@ -6,6 +6,7 @@ import asyncio
 import email
 import email.message
 import email.policy
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
+
+logging.getLogger("mail.log").setLevel(logging.ERROR)  # its every word would drown what a failed test has to say
 
 TAKEN = "250 OK"
 # What a server may do with a mail: answer so, hang with the answer, or break the connection.
