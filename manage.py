@@ -16,6 +16,8 @@ ROLE_OF_COMMAND = {
     "run_webhooks": "control",
     "run_reactor": "control",
     "run_notifier": "control",
+    "why_told": "control",
+    "route_simulate": "control",
     "doctor": "control",
     "shell": "app",
 }

@@ -35,8 +35,10 @@ CHANNELS = (
     "workers.channels.apprise",
 )
 
-# Event type → what reacts to it, by dotted path. Nothing reacts yet: every event is heard by the stream and the log.
-REACTIONS: dict[str, tuple[str, ...]] = {}
+# Event type → what reacts to it, by dotted path. Every event is heard by the stream and the log besides.
+REACTIONS: dict[str, tuple[str, ...]] = {
+    "operations.job.failed": ("apps.notifications.reactions.on_job_failed",),
+}
 
 
 def install() -> None:

@@ -16,7 +16,6 @@ from opsplatform import wiring
 UNHEARD = {
     "operations.job.submitted",
     "operations.job.completed",
-    "operations.job.failed",
     "operations.job.cancelled",
     "operations.job.rejected",
     "operations.job.retrying",

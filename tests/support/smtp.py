@@ -51,7 +51,7 @@ class Post:
         if self.behaviour == TAKEN:
             content: Any = envelope.content
             message = email.message_from_bytes(content, policy=email.policy.default)
-            self.mails.append(message)  # type: ignore[arg-type]
+            self.mails.append(message)
         return self.behaviour
 
 

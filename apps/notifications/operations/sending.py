@@ -184,7 +184,9 @@ def _messages(
                 message_id=message_id,
                 channel=channel.name,
                 at=now,
-                items=tuple(_item(items[each[3]], reason=each[4]) for each in of_message),
+                items=tuple(
+                    _item(items[each[3]], reason=each[4], public_url=context["public_url"]) for each in of_message
+                ),
                 **context,
             ),
             deliveries=tuple((each[0], each[1]) for each in of_message),
@@ -193,7 +195,7 @@ def _messages(
     ]
 
 
-def _item(row: Any, *, reason: str) -> Item:
+def _item(row: Any, *, reason: str, public_url: str | None) -> Item:
     id_, tenant_id, severity, category, source, component, group, kind, summary, details, links, key, *rest = row
     at, resolved, acknowledged, repeats = rest
     return Item(
@@ -207,7 +209,7 @@ def _item(row: Any, *, reason: str) -> Item:
         kind=kind,
         summary=summary,
         details=loaded(details),
-        links=loaded(links),
+        links={text: _absolute(href, public_url=public_url) for text, href in loaded(links).items()},
         dedup_key=key,
         timestamp=at,
         resolved=resolved,
@@ -215,6 +217,11 @@ def _item(row: Any, *, reason: str) -> Item:
         repeats=repeats,
         reason=reason,
     )
+
+
+def _absolute(href: str, *, public_url: str | None) -> str:
+    """Return an address that leads somewhere from a mail, where the plane knows its own."""
+    return f"{public_url}{href}" if public_url and href.startswith("/") else href
 
 
 def settle(sent: Sequence[Sent], *, dice: float) -> list[Settled]:
