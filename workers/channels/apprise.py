@@ -59,7 +59,9 @@ def check(settings: Settings) -> None:
         raise BadSettingError("url", "an Apprise URL such as tgram://token/chat would be right") from None
     if parts.scheme.lower() not in SCHEMES:
         raise BadSettingError("url", f"one of these schemes would be right: {', '.join(sorted(SCHEMES))}")
-    loose = {name.lower().lstrip("+-:") for name, _ in parse_qsl(parts.query, keep_blank_values=True)} & FORBIDDEN
+    # A name may begin with + - or :, and + reads as a space.
+    names = {name.lower().strip("+-: ") for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    loose = names & FORBIDDEN
     if loose:
         raise BadSettingError("url", f"it may not say {', '.join(sorted(loose))}")
 

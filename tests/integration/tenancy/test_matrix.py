@@ -32,6 +32,7 @@ from tests.support.api import Module, said
 from tests.support.openapi import Operation, operations
 from tests.support.work import claimed, finish, naming, worker
 from workers import submitter
+from workers.notifier import Notifier
 from workers.sealer import Sealer
 
 EVERYTHING = " ".join(sorted(SCOPES))
@@ -81,6 +82,9 @@ def is_of(tenant: str, in_role: Callable[[DatabaseRole], AbstractContextManager[
                 pass
         submitter.step()
     (delivery, *_) = said(module.get(f"/operations/webhooks/{webhook['webhook_id']}/deliveries"))["items"]
+    told = said(module.post({"summary": name, "dedup_key": "the-same"}, path="/operations/notify"), 202)
+    with in_role("control"), across_tenants():
+        Notifier().step()
     receipt = said(module.get(f"/operations/jobs/{job_id}"))["evidence"]
     return {
         "job_id": job_id,
@@ -89,6 +93,7 @@ def is_of(tenant: str, in_role: Callable[[DatabaseRole], AbstractContextManager[
         "trigger_id": trigger["trigger_id"],
         "webhook_id": webhook["webhook_id"],
         "delivery_id": delivery["delivery_id"],
+        "notification_id": told["notification_id"],
     }
 
 
@@ -156,8 +161,14 @@ def test_the_other_tenant_has_one_of_everything_that_a_path_names(theirs: Ids, l
         table for table in roles.TENANT_OWNED if not look(f"SELECT 1 FROM {table} WHERE tenant_id = 'globex' LIMIT 1")
     ]
     # Forecasts are written when somebody asks why, waits by the scheduler each second; no route lists either.
-    # Legal holds are an operator's.
-    assert set(empty) <= {"job_dependencies", "start_predictions", "gate_intervals", "legal_holds"}
+    # Legal holds are an operator's; an attempt is made where a channel is spoken to, and the inbox is not.
+    assert set(empty) <= {
+        "job_dependencies",
+        "start_predictions",
+        "gate_intervals",
+        "legal_holds",
+        "notification_attempts",
+    }
 
 
 @pytest.mark.parametrize("operation", OWNED, ids=str)
