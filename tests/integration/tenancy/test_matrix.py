@@ -167,6 +167,7 @@ def test_the_other_tenant_has_one_of_everything_that_a_path_names(theirs: Ids, l
         "start_predictions",
         "gate_intervals",
         "legal_holds",
+        "failed_reactions",
         "notification_attempts",
     }
 
