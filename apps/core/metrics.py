@@ -105,6 +105,12 @@ _evidence_emission = _histogram(
     "From a job's end to its evidence being accepted.",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 180, 900),
 )
+_audit_debt = Gauge(
+    "operations_evidence_audit_debt",
+    "Sealed evidence records that the sink was offered and has not accepted, with those behind them.",
+    registry=_registry,
+    multiprocess_mode="mostrecent",
+)
 _evidence_sealing = _histogram(
     "operations_evidence_sealing_seconds",
     "From an evidence record being written to its log's checkpoint being signed over it.",
@@ -206,6 +212,11 @@ def alert_delivered(*, seconds: float, severity: str) -> None:
 def evidence_emitted(*, seconds: float) -> None:
     """Record how long after a job's end its evidence was accepted."""
     _evidence_emission.observe(max(0.0, seconds))
+
+
+def audit_debt(*, records: int) -> None:
+    """Say how many sealed records the sink does not accept now."""
+    _audit_debt.set(records)
 
 
 def evidence_sealed(*, seconds: float) -> None:
