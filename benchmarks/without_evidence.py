@@ -14,7 +14,7 @@ from apps.jobs.operations import end
 
 SWITCH = Path(os.environ["BENCH_WITHOUT_EVIDENCE"])
 
-_made = end.statement  # type: ignore[attr-defined] - where `end` makes its statements, and nobody else's
+_made = end.statement  # type: ignore[attr-defined]  # where `end` makes its statements, and nobody else's
 
 
 def _statement(**said: Any) -> Statement:
@@ -23,4 +23,4 @@ def _statement(**said: Any) -> Statement:
     return _made(**said)
 
 
-end.statement = _statement  # type: ignore[attr-defined] - the same
+end.statement = _statement  # type: ignore[attr-defined]  # the same
