@@ -13,8 +13,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.jobs import parsing
+from apps.jobs.fields import DEFAULT_ENVIRONMENT
 from apps.schedules import fields, matching
-from apps.schedules.api.shared import check_template, of_one_name
+from apps.schedules.api.shared import check_environment, check_template, of_one_name
 from apps.schedules.models import Firing, Trigger
 from apps.schedules.operations import triggers
 from apps.tenancy import idempotency
@@ -153,8 +154,9 @@ def _check(values: Mapping[str, Any], *, tenant_id: str) -> None:
         bad = matching.bad_placeholders(part) if name in FILLED else []
         if bad:
             raise parsing.bad_field(f"job.{name}", f"'{bad[0]}': an event has id, type, subject, time and data.…")
-    if matching.has_placeholder(job):
-        return  # what fills the params decides whether they fit: asked when it fires
+    if matching.has_placeholder(job):  # what fills the params decides whether they fit: asked when it fires
+        check_environment(str(job.get("environment", DEFAULT_ENVIRONMENT)), tenant_id=tenant_id)
+        return
     check_template(job, tenant_id=tenant_id)
 
 
