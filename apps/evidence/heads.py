@@ -15,9 +15,9 @@ from urllib.parse import quote, unquote
 
 from django.conf import settings
 
-from apps.evidence.keys import KeyRing
 from apps.evidence.logs import Log
 from apps.evidence.notes import BadNoteError, Checkpoint
+from apps.evidence.ring import KeyRing
 
 SUFFIX = ".checkpoint"
 

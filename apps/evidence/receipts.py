@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.evidence import dsse, merkle, nodes, notes
-from apps.evidence.keys import KeyRing
 from apps.evidence.logs import Log
 from apps.evidence.models import Predicate, Record, SealedCheckpoint
+from apps.evidence.ring import KeyRing
 
 FORMAT = "operations-receipt/1"
 PROOF_FORMAT = "c2sp.org/tlog-proof@v1"

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from uuid import UUID
 
 from apps.core.database import rows
-from apps.evidence.keys import KeyRing
 from apps.evidence.logs import Log
 from apps.evidence.operations.erase import Erased, erase
+from apps.evidence.ring import KeyRing
 
 # A job's records go together, once it is over and all of them are sealed. Without an obligation nothing is ever due.
 DUE = """

@@ -18,9 +18,9 @@ from django.db import IntegrityError, transaction
 from apps.core.database import PreparingCursor, preparing
 from apps.evidence import merkle, nodes
 from apps.evidence.heads import Heads
-from apps.evidence.keys import KeyRing
 from apps.evidence.logs import EPOCH, Columns, Log, checkpoint_id, columns_hash, nodes_id
 from apps.evidence.notes import BadNoteError, Checkpoint
+from apps.evidence.ring import KeyRing
 
 logger = structlog.stdlib.get_logger(__name__)
 

@@ -18,9 +18,9 @@ from django.db import Error, connection
 
 from apps.evidence import heads, keys, stored
 from apps.evidence.findings import Report
-from apps.evidence.keys import KeyRing
 from apps.evidence.logs import Log
 from apps.evidence.notes import Checkpoint
+from apps.evidence.ring import KeyRing
 from apps.evidence.verification import verify
 from apps.tenancy.context import operator_reading
 from apps.tenancy.keys import BadKeyError, KeysMissingError

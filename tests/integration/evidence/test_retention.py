@@ -238,8 +238,8 @@ class TestUnexplained:
         change("UPDATE evidence_records SET payload = NULL, salt = NULL WHERE tenant_id = 'acme' AND number = 1")
         change(
             "INSERT INTO evidence_records (record_id, tenant_id, region, kind, subject_id, fence, predicate, payload,"
-            " salt, leaf, state, tries, created_at) VALUES (%s, 'acme', 'local', 'erasure', %s, 0, 'erasure', %s, %s,"
-            " sha256('\\x00'::bytea || sha256(%s::bytea || %s::bytea)), 'pending', 0, now())",
+            " salt, leaf, created_at) VALUES (%s, 'acme', 'local', 'erasure', %s, 0, 'erasure', %s, %s,"
+            " sha256('\\x00'::bytea || sha256(%s::bytea || %s::bytea)), now())",
             *(said.record_id, subject, payload, said.salt, said.salt, payload),
         )
         sealed()
