@@ -73,6 +73,9 @@ _reactions_failed = _counter(
 _webhook_tries = _counter(
     "operations_webhook_tries_total", "Requests to webhooks' receivers, by what came of them.", "outcome"
 )
+_evidence_erased = _counter(
+    "operations_evidence_erased_total", "Records of evidence whose bytes the plane erased, past their retention."
+)
 _log_lines_lost = _counter("operations_log_lines_lost_total", "Log lines that could not be written.")
 
 # Each scale has a boundary at every objective it must show met or missed (target and ours).
@@ -222,6 +225,11 @@ def audit_debt(*, records: int) -> None:
 def evidence_sealed(*, seconds: float) -> None:
     """Observe how long a record waited for its seal."""
     _evidence_sealing.observe(seconds)
+
+
+def evidence_erased(*, records: int) -> None:
+    """Count records that lost their bytes: past their retention, and under no legal hold."""
+    _evidence_erased.inc(records)
 
 
 def heartbeat_seen(*, age_s: float, role: str) -> None:

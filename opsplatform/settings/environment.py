@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from apps.core import addresses
 from apps.evidence.cosigning import Witness
 from apps.evidence.notes import BadNoteError
 from apps.jobs.bundling import MOST_JOBS
@@ -185,17 +186,10 @@ def _running_services(home: Path) -> dict[str, Any]:
 
 
 def _public_url(variables: Mapping[str, str]) -> str | None:
-    """Return where modules reach this plane, without a slash at its end."""
-    text = variables.get("OPS_PUBLIC_URL") or ""
-    if not text:
-        return None
-    _scheme("OPS_PUBLIC_URL", text, ("http", "https"))
-    parts = urlsplit(text)
-    if not parts.hostname or "@" in parts.netloc or "?" in text or "#" in text:
-        raise BadSettingError(
-            "OPS_PUBLIC_URL: a host, and perhaps a path, such as https://ops.example.org would be right"
-        )
-    return text.rstrip("/")
+    try:
+        return addresses.public_url(variables)
+    except ValueError as error:
+        raise BadSettingError(str(error)) from error
 
 
 def _witness(variables: Mapping[str, str]) -> str | None:
