@@ -25,7 +25,7 @@ from django.conf import settings
 
 from apps.jobs.types import REGISTRY, JobType
 from opsplatform import logging
-from workers import celery_patches, execute, ticks, worker
+from workers import canary, celery_patches, execute, ticks, worker
 from workers.heart import Heart
 
 CONTROL_QUEUE = "ops.control"
@@ -109,5 +109,6 @@ def beat_beats(**_: Any) -> None:
 
 for each in REGISTRY:
     register(each)
+app.task(name=canary.TASK, ignore_result=True, shared=False)(canary.take)
 app.task(name="ops.control.heartbeat", ignore_result=True, shared=False)(ticks.heartbeat)
 worker.install()

@@ -26,6 +26,7 @@ LOCKS = {
     "sealer": 0x6F707303,
     "submitter": 0x6F707304,
     "webhooks": 0x6F707306,
+    "watcher": 0x6F707309,
 }
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import structlog
 from django.db import connection
 
+from apps.health.operations import looking
 from apps.jobs.operations.processes import FORGET
 from apps.tenancy import idempotency
+from apps.tenancy.context import across_tenants
 
 log = structlog.get_logger(__name__)
 
@@ -16,5 +18,7 @@ def heartbeat() -> str:
     with connection.cursor() as cursor:
         cursor.execute(FORGET)
         forgotten = cursor.rowcount
+    with across_tenants():
+        looking.tick()
     log.info("tick", forgotten_processes=forgotten, expired_keys=idempotency.purge_expired())
     return "ok"
