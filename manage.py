@@ -16,6 +16,7 @@ ROLE_OF_COMMAND = {
     "run_webhooks": "control",
     "run_watcher": "control",
     "recovery": "control",
+    "run_reactor": "control",
     "doctor": "control",
     "shell": "app",
 }

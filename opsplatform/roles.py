@@ -42,6 +42,7 @@ TENANT_OWNED = (
     "health_windows",
     "health_impacts",
     "recovery_receipts",
+    "failed_reactions",
 )
 WATCH = ("health_canaries", "health_watch", "process_orders")
 LOOPS = ("processes", "event_consumers", "breakers", "leaders", "rate_buckets", "pool_loads")
@@ -95,6 +96,8 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_control", "UPDATE, DELETE", ("idempotency_keys",)),  # purging locks what it deletes
     ("ops_control", "DELETE", ("processes", "gate_intervals", "start_predictions")),
     ("ops_control", "UPDATE (sequence)", ("events",)),
+    ("ops_control", "UPDATE, DELETE", ("failed_reactions",)),
+    ("ops_operator", "UPDATE (again_at)", ("failed_reactions",)),
     # Payload and salt can only be erased, by a trigger of `evidence.0004_retention`; a tombstone has to explain it.
     ("ops_control", "UPDATE (number, state, ref, tries, payload, salt)", ("evidence_records",)),
     ("ops_control", "SELECT, INSERT, UPDATE, DELETE", BEAT),

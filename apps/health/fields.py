@@ -127,7 +127,7 @@ class PercentileFields(serializers.Serializer[Any]):
     count = serializers.IntegerField()
 
 
-class ReceiptFields(serializers.Serializer[Any]):
+class RecoveryReceiptFields(serializers.Serializer[Any]):
     """What was done about it, and whether that helped."""
 
     receipt_id = serializers.UUIDField()
@@ -160,7 +160,7 @@ class OneComponentFields(ComponentFields):
     due_at = serializers.DateTimeField(allow_null=True, help_text="when silence will change it")
     latencies = PercentileFields()
     flips = FlipFields(many=True, help_text="the last fifty, newest first")
-    receipts = ReceiptFields(many=True, help_text="the last twenty recoveries, newest first")
+    receipts = RecoveryReceiptFields(many=True, help_text="the last twenty recoveries, newest first")
 
 
 class HealthFields(serializers.Serializer[Any]):
