@@ -146,7 +146,7 @@ class Watcher:
         for queue in self._queues:
             newest = canaries.last(queue.queue)
             if newest is not None:
-                canaries.settle(queue, newest, trusted=trusted and not away)
+                canaries.settle(queue, newest=newest, trusted=trusted and not away)
                 newest = canaries.last(queue.queue)
             if canaries.due(newest) and not away:
                 canary_id = canaries.release(queue)

@@ -93,7 +93,7 @@ def due(newest: Last | None) -> bool:
     return newest.age_s >= canary.EVERY_S
 
 
-def settle(queue: Queue, newest: Last, *, trusted: bool) -> tuple[Flip, ...]:
+def settle(queue: Queue, *, newest: Last, trusted: bool) -> tuple[Flip, ...]:
     """Judge a canary under way; write what its end says of the queue, and return the flips."""
     if newest.word != Word.WAITING:
         return ()

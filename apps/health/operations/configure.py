@@ -28,7 +28,7 @@ def pause(*, component_id: UUID) -> None:
     row = _row(component_id)
     with owned_by(row), transaction.atomic():
         row = _locked(component_id)
-        write(row, lifecycle.pause(standing_of(row), at=now()))
+        write(row, step=lifecycle.pause(standing_of(row), at=now()))
 
 
 def resume(*, component_id: UUID) -> None:
@@ -37,7 +37,7 @@ def resume(*, component_id: UUID) -> None:
     with owned_by(row), transaction.atomic():
         row = _locked(component_id)
         more = {"probe_due_at": ClockTimestamp()} if row.probe else {}
-        write(row, lifecycle.resume(standing_of(row), at=now()), more=more)
+        write(row, step=lifecycle.resume(standing_of(row), at=now()), more=more)
 
 
 def set_terms(*, component_id: UUID, values: Mapping[str, Any], by: str) -> None:
@@ -51,7 +51,7 @@ def set_terms(*, component_id: UUID, values: Mapping[str, Any], by: str) -> None
         if row.probe:
             more["probe_due_at"] = more["awaited_from"]
         row.awaited_from = more["awaited_from"]
-        write(row, (standing_of(row), ()), more=more)
+        write(row, step=(standing_of(row), ()), more=more)
 
 
 def declare(*, tenant_id: str | None, module: str, component: str, values: Mapping[str, Any], by: str) -> UUID:

@@ -56,7 +56,7 @@ def clock(*, trusted: bool) -> list[tuple[Component, Flip]]:
         due = Component.every.select_for_update(skip_locked=True, no_key=True).filter(due_at__lte=now, deleted_at=None)
         for row in due.order_by("due_at")[:AT_ONCE]:
             step = lifecycle.looked(standing_of(row), terms=terms_of(row), now=now, trusted=trusted)
-            found += [(row, flip) for flip in write(row, step)]
+            found += [(row, flip) for flip in write(row, step=step)]
     return found
 
 
@@ -101,7 +101,7 @@ def judge(part: Part, *, trusted: bool) -> tuple[Flip, ...]:
             return ()
         if part.lost and not trusted:
             # Kept as they were known, so that they are asked about again once the plane trusts its ears.
-            return write(row, lifecycle.distrusted(standing_of(row), at=_now()))
+            return write(row, step=lifecycle.distrusted(standing_of(row), at=_now()))
         flips: tuple[Flip, ...] = ()
         for beat in part.lost:
             survived = any(each.started_at < beat.beat_at for each in part.living)
@@ -110,8 +110,8 @@ def judge(part: Part, *, trusted: bool) -> tuple[Flip, ...]:
         if fresh and newest is not None and not _ticks(row):
             return flips + hear(row, signal=Signal.SUCCESS, at=newest, reason="beats", more=more)
         if not part.living and part.known and not part.lost:
-            return flips + write(row, lifecycle.stopped(standing_of(row), at=_now()), more=more)
-        return flips + write(row, (standing_of(row), ()), more=more)
+            return flips + write(row, step=lifecycle.stopped(standing_of(row), at=_now()), more=more)
+        return flips + write(row, step=(standing_of(row), ()), more=more)
 
 
 def broker() -> tuple[Flip, ...]:

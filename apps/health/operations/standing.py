@@ -114,10 +114,10 @@ def hear(
     step = lifecycle.heard(
         standing_of(row), terms=terms_of(row), signal=signal, at=at, reason=reason, partial=partial, impaired=impaired
     )
-    return write(row, step, more=values)
+    return write(row, step=step, more=values)
 
 
-def write(row: Component, step: Step, *, more: Mapping[str, Any] | None = None) -> tuple[Flip, ...]:
+def write(row: Component, *, step: Step, more: Mapping[str, Any] | None = None) -> tuple[Flip, ...]:
     """Write a decided step over a locked row, with its flips and events; return the flips."""
     standing, flips = step
     values: dict[str, Any] = {
