@@ -22,6 +22,7 @@ PROCESSES = {
     "submitter",
     "reactor",
     "webhooks",
+    "watcher",
     "beat",
     "flower",
 }

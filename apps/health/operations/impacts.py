@@ -9,6 +9,7 @@ import orjson
 from django.db import connection, transaction
 
 from apps.health.models import PLATFORM, Component, Impact
+from apps.health.operations.standing import pool_of
 
 NOTE = """
 INSERT INTO health_impacts AS i (tenant_id, component_id, jobs, seen_at)
@@ -21,9 +22,8 @@ def bad_pools() -> list[tuple[UUID, str]]:
     """Return (component, pool) of each worker pool and queue that is not well."""
     found = Component.every.filter(
         tenant=None, module=PLATFORM, status__in=["degraded", "down", "unknown"], deleted_at=None
-    ).values_list("component_id", "component")
-    pools = [(component_id, name.partition("-")) for component_id, name in found]
-    return [(component_id, pool) for component_id, (kind, _, pool) in pools if kind in {"worker", "queue"} and pool]
+    )
+    return [(row.component_id, pool) for row in found if (pool := pool_of(row)) is not None]
 
 
 def note(component_id: UUID, *, jobs: Mapping[str, int]) -> None:

@@ -103,7 +103,9 @@ def judge(part: Part, *, trusted: bool) -> tuple[Flip, ...]:
             # Kept as they were known, so that they are asked about again once the plane trusts its ears.
             return write(row, step=lifecycle.distrusted(standing_of(row), at=_now()))
         flips: tuple[Flip, ...] = ()
-        for beat in part.lost:
+        # Of what was lost while the plane was deaf nothing is said but this: whether it is there now.
+        past = row.status == Status.UNKNOWN and bool(part.living)
+        for beat in () if past else part.lost:
             survived = any(each.started_at < beat.beat_at for each in part.living)
             flips += hear(row, signal=Signal.FAIL, at=beat.lease_until, reason=LOST, partial=survived)
         more = {"instances": instances}

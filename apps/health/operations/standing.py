@@ -16,9 +16,10 @@ from apps.core.ids import uuid7
 from apps.events import operations as event_log
 from apps.health import events, lifecycle, windows
 from apps.health.lifecycle import Flip, Signal, Standing, Status, Step, Terms
-from apps.health.models import Component
+from apps.health.models import PLATFORM, Component
 from apps.health.models import Flip as FlipRow
 from apps.health.windows import Limits, Window
+from apps.jobs import liveness
 from apps.tenancy.context import acting_for
 
 TELL = f"""
@@ -137,6 +138,9 @@ def write(row: Component, *, step: Step, more: Mapping[str, Any] | None = None) 
         values["muted_by"] = _down_above(row) if standing.status in lifecycle.ALARMS else []
     if standing.status not in lifecycle.ALARMS | {Status.UNKNOWN}:
         values |= {"affected_tenants": 0, "affected_jobs": 0}
+    elif flips and (pool := pool_of(row)) is not None:
+        hit = liveness.unfinished(environment=pool)
+        values |= {"affected_tenants": len(hit), "affected_jobs": sum(hit.values())}
     written = Component.every.filter(component_id=row.component_id, revision=row.revision).update(
         **values, revision=row.revision + 1
     )
@@ -168,6 +172,12 @@ def owned_by(row: Component) -> AbstractContextManager[None]:
     """
     operator = row.tenant_id is not None and settings.ENVIRONMENT.database_role == "app"
     return acting_for(str(row.tenant_id)) if operator else nullcontext()
+
+
+def pool_of(row: Component) -> str | None:
+    """Return the worker pool that a part of the plane's is or serves; None for any other component."""
+    kind, _, pool = row.component.partition("-")
+    return pool if row.tenant_id is None and row.module == PLATFORM and kind in {"worker", "queue"} and pool else None
 
 
 def identity(row: Component) -> dict[str, Any]:
