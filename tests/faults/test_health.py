@@ -33,6 +33,7 @@ SELECT r.*, extract(epoch FROM r.settled_at - r.begun_at) AS took
   FROM recovery_receipts r JOIN health_status c USING (component_id)
  WHERE c.component = %s AND r.action = %s AND r.begun_at > %s AND r.outcome <> 'running'
 """
+TRUSTED_SINCE = "SELECT 1 FROM events WHERE type = 'operations.health.trusted' AND occurred_at > %s"
 NOT_UP = """
 SELECT component, status, reason FROM health_status
  WHERE tenant_id IS NULL AND module = 'operations' AND deleted_at IS NULL AND status <> 'up'

@@ -41,8 +41,9 @@ INSERT INTO health_windows AS w (tenant_id, component_id, minute, checks, errors
 VALUES (%(tenant)s, %(component)s, date_trunc('minute', %(at)s::timestamptz), %(checks)s, %(errors)s, %(latencies)s)
 ON CONFLICT (component_id, minute) DO UPDATE
    SET checks = w.checks + excluded.checks, errors = w.errors + excluded.errors,
-       latencies = (SELECT array_agg(coalesce(w.latencies[i], 0) + coalesce(excluded.latencies[i], 0) ORDER BY i)
-                      FROM generate_series(1, greatest(cardinality(w.latencies), cardinality(excluded.latencies))) AS i)
+       latencies = coalesce((
+           SELECT array_agg(coalesce(w.latencies[i], 0) + coalesce(excluded.latencies[i], 0) ORDER BY i)
+             FROM generate_series(1, greatest(cardinality(w.latencies), cardinality(excluded.latencies))) AS i), '{}')
 """
 RECENT = """
 SELECT checks, errors, latencies FROM health_windows
