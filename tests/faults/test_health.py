@@ -210,8 +210,11 @@ def test_two_watchers_do_no_harm_and_the_second_takes_over(plane: Plane, truth: 
     )
     try:
         wait_for(
-            lambda: truth.rows("SELECT 1 FROM processes WHERE name = 'watcher-2' AND state = 'live'"),
-            what="the second lives",
+            lambda: truth.rows(
+                "SELECT 1 FROM processes a JOIN processes b ON a.beat_at > b.started_at"
+                " WHERE b.name = 'watcher-2' AND b.state = 'live' AND a.name = 'watcher' AND a.state = 'live'"
+            ),
+            what="both live",
         )
         before = now(truth)
         plane.kill("watcher")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
@@ -90,7 +90,7 @@ class ComponentAdmin(ConfigurationAdmin[Component]):
     )
     fixed = ("tenant", "module", "component")
     told = (*STANDS, "declared_by", "version", "region")
-    actions_detail = ("pause", "resume")
+    actions_detail = ("pause", "resume", "forget")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Component]:
         """Return the components that are there."""
@@ -141,6 +141,16 @@ class ComponentAdmin(ConfigurationAdmin[Component]):
         """Await it anew."""
         return self._act(request, object_id, act=lambda row: configure.resume(component_id=row.component_id))
 
+    @button("Forget")
+    def forget(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Forget it, until it is heard of again."""
+        self._act(request, object_id, act=lambda row: configure.remove(component_id=row.component_id))
+        return redirect("admin:health_component_changelist")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Component | None = None) -> bool:
+        """Say no: its history stays. Forget it instead."""
+        return False
+
     def save_model(self, request: HttpRequest, obj: Component, form: Any, change: bool) -> None:
         """Agree on terms, or register a component."""
         by = request.user.get_username()
@@ -158,14 +168,12 @@ class ComponentAdmin(ConfigurationAdmin[Component]):
             by=by,
         )
 
-    def delete_model(self, request: HttpRequest, obj: Component) -> None:
-        """Forget it, until it is heard of again."""
-        configure.remove(component_id=obj.component_id)
-
     def _act(self, request: HttpRequest, object_id: str, *, act: Any) -> HttpResponse:
         row = self.get_object(request, object_id)
-        if row is None or not self.has_change_permission(request, row):
-            raise forms.ValidationError("There is no such component.") if row is None else PermissionError
+        if row is None:
+            raise Http404(f"there is no component {object_id!r}")
+        if not self.has_change_permission(request, row):
+            raise PermissionDenied
         act(row)
         messages.success(request, f"{row}: done")
         return redirect("admin:health_component_change", object_id)

@@ -236,7 +236,8 @@ def _tell(receipt: Receipt, *, row: Component) -> None:
         "proof": {**receipt.facts, **receipt.proof},
     }
     told = {"event_type": events.RECOVERY, "event_subject": str(receipt.receipt_id), "event_data": data}
-    tell([told], tenant_id=row.tenant_id)
+    with owned_by(row):
+        tell([told], tenant_id=row.tenant_id)
 
 
 def rehearse_now(policy: Policy, *, by: str) -> list[Receipt]:
@@ -244,7 +245,7 @@ def rehearse_now(policy: Policy, *, by: str) -> list[Receipt]:
     at = now()
     found = []
     for called in called_for(at=at, policy_id=policy.policy_id):
-        with owned_by(called.row), transaction.atomic():
+        with transaction.atomic():
             made = rehearse(policy, row=called.row, by=by, at=at)
         made.component = called.row
         found.append(made)

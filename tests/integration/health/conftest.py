@@ -213,7 +213,7 @@ def policies(superuser: psycopg.Connection) -> Iterator[Callable[..., None]]:
             "reasons": [],
             "after_s": 0,
             "params": "{}",
-            "cooldown_s": 0,
+            "cooldown_s": 600,
             "budget_per_hour": 4,
             "patience_s": 60,
             "enabled": True,

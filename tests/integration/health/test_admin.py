@@ -71,9 +71,9 @@ def test_pages_say_how_everything_stands_and_what_was_done(
 def test_a_component_is_paused_resumed_and_agreed_on(operator: Client, acme: Module, look: Look) -> None:
     beat(acme, "feed", signal="fail")
     page = f"/admin/health/component/{row(look)['component_id']}"
-    assert operator.get(f"{page}/pause").status_code == 302
+    assert operator.get(f"{page}/pause/").status_code == 302
     assert beat(acme, "feed")["status"] == "paused"
-    assert operator.get(f"{page}/resume").status_code == 302
+    assert operator.get(f"{page}/resume/").status_code == 302
     assert row(look)["status"] == "new"
     assert operator.post(f"{page}/change/", TERMS).status_code == 302
     found = row(look)
@@ -96,8 +96,9 @@ def test_a_probe_is_declared_and_one_that_says_too_little_is_refused(operator: C
 
 def test_a_component_is_forgotten_until_it_is_heard_of_again(operator: Client, acme: Module, look: Look) -> None:
     beat(acme, "feed")
-    page = f"/admin/health/component/{row(look)['component_id']}/delete/"
-    assert operator.post(page, {"post": "yes"}).status_code == 302
+    page = f"/admin/health/component/{row(look)['component_id']}"
+    assert operator.post(f"{page}/delete/", {"post": "yes"}).status_code == 403, "its history stays"
+    assert operator.get(f"{page}/forget/").status_code == 302
     assert row(look)["deleted_at"] is not None
     beat(acme, "feed")
     assert row(look)["deleted_at"] is None
@@ -121,7 +122,7 @@ def test_a_policy_is_written_and_rehearsed(operator: Client, acme: Module, look:
     assert "There is no status that calls for recovery" in str(answer.context["errors"])
     assert operator.post("/admin/health/policy/add/", asked).status_code == 302
     beat(acme, "feed", signal="fail")
-    assert operator.get("/admin/health/policy/call-out/rehearse").status_code == 302
+    assert operator.get("/admin/health/policy/call-out/rehearse/").status_code == 302
     (receipt,) = look("SELECT * FROM recovery_receipts")
     assert (receipt["outcome"], receipt["policy"], receipt["dry_run"]) == ("rehearsed", "by:signed-in", True)
     assert (receipt["tenant_id"], receipt["facts"]["condition_holds"]) == ("acme", True)

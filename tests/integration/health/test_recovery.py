@@ -17,7 +17,9 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from apps.health.operations import configure, orders
+from apps.health.operations.standing import now
 from apps.jobs import liveness
+from apps.jobs.lifecycle import Priority
 from apps.jobs.operations import shedding
 from apps.tenancy.context import operator_reading
 from tests.integration.conftest import Control, Look
@@ -128,6 +130,7 @@ class TestBudgets:
             action="call_webhook",
             params={"url": receiver.url},
             budget_per_hour=2,
+            cooldown_s=0,
         )
         for _ in range(5):
             beat(acme, "feed", signal="fail", terms={"failure_threshold": 1, "success_threshold": 1})
@@ -177,7 +180,7 @@ class TestActions:
         watch()
         with control():
             assert shedding.in_force()
-        bulk, low = (admitted(priority=priority) for priority in (4, 3))
+        bulk, low = (admitted(priority=priority) for priority in (Priority.BULK, Priority.LOW))
         for job_id, gates in ((bulk, ["bulk_shed"]), (low, [])):
             told = said(acme.get(f"/operations/jobs/{job_id}/why"))["gates"]
             assert [each["gate"] for each in told if each["gate"] == "bulk_shed"] == gates
@@ -219,7 +222,7 @@ class TestActions:
 
     def test_the_dead_of_one_pool_are_not_anothers(self, whole: Whole, processes: Process, control: Control) -> None:
         with control():
-            at = configure.now()
+            at = now()
             assert liveness.brought_back(environment="batch", since=at) == (0, 0)
 
 

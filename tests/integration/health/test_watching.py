@@ -76,8 +76,9 @@ class TestProcesses:
         assert [each["status"] for each in told("recovered")] == ["up"]
 
     def test_the_flip_is_dated_to_the_end_of_the_lease(
-        self, whole: Whole, processes: Process, watch: Watch, look: Look
+        self, whole: Whole, processes: Process, watch: Watch, look: Look, older: Any
     ) -> None:
+        older("relay", seconds=30)
         processes.die(whole["relay"])
         watch()
         (flip,) = look(
@@ -88,11 +89,11 @@ class TestProcesses:
         assert flip["dated"]
 
     def test_one_of_two_that_is_lost_degrades(
-        self, whole: Whole, processes: Process, watch: Watch, component: Read, flips: Read
+        self, whole: Whole, processes: Process, watch: Watch, component: Read, flips: Read, superuser: Any
     ) -> None:
         second = processes.begin("worker", environment="default", pid=2)
+        superuser.execute(b"UPDATE processes SET started_at = started_at - interval '1 minute'")
         watch()
-        processes.beat(second)
         processes.die(whole["worker-default"])
         processes.beat(second)
         watch()
