@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
 from apps.core.admin.fields import JSONObjectField, RowForm, WordsField
 from apps.core.admin.lists import SinceFilter
 from apps.core.admin.markup import link, listing, mono
-from apps.core.admin.pages import ConfigurationAdmin, RecordAdmin, button, column
+from apps.core.admin.pages import ConfigurationAdmin, RecordAdmin, column
 from apps.health import windows
 from apps.health.models import Canary, Component, Flip, Impact, MinuteWindow, Watch
 from apps.health.operations import configure
@@ -90,7 +89,7 @@ class ComponentAdmin(ConfigurationAdmin[Component]):
     )
     fixed = ("tenant", "module", "component")
     told = (*STANDS, "declared_by", "version", "region")
-    actions_detail = ("pause", "resume", "forget")
+    actions = ("pause", "resume", "forget")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Component]:
         """Return the components that are there."""
@@ -131,21 +130,20 @@ class ComponentAdmin(ConfigurationAdmin[Component]):
         """Return the way to its flips."""
         return listing(Flip, "Flips of this component", component__component_id__exact=row.component_id)
 
-    @button("Pause")
-    def pause(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Let nobody worry about it until it is resumed."""
-        return self._act(request, object_id, act=lambda row: configure.pause(component_id=row.component_id))
+    @admin.action(description="Pause: let nobody worry until resumed", permissions=["change"])
+    def pause(self, request: HttpRequest, chosen: QuerySet[Component]) -> None:
+        """Let nobody worry about them until they are resumed."""
+        self._act(request, chosen, act=configure.pause)
 
-    @button("Resume")
-    def resume(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Await it anew."""
-        return self._act(request, object_id, act=lambda row: configure.resume(component_id=row.component_id))
+    @admin.action(description="Resume: await anew", permissions=["change"])
+    def resume(self, request: HttpRequest, chosen: QuerySet[Component]) -> None:
+        """Await them anew."""
+        self._act(request, chosen, act=configure.resume)
 
-    @button("Forget")
-    def forget(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Forget it, until it is heard of again."""
-        self._act(request, object_id, act=lambda row: configure.remove(component_id=row.component_id))
-        return redirect("admin:health_component_changelist")
+    @admin.action(description="Forget, until heard of again", permissions=["change"])
+    def forget(self, request: HttpRequest, chosen: QuerySet[Component]) -> None:
+        """Forget them, until they are heard of again."""
+        self._act(request, chosen, act=configure.remove)
 
     def has_delete_permission(self, request: HttpRequest, obj: Component | None = None) -> bool:
         """Say no: its history stays. Forget it instead."""
@@ -168,15 +166,10 @@ class ComponentAdmin(ConfigurationAdmin[Component]):
             by=by,
         )
 
-    def _act(self, request: HttpRequest, object_id: str, *, act: Any) -> HttpResponse:
-        row = self.get_object(request, object_id)
-        if row is None:
-            raise Http404(f"there is no component {object_id!r}")
-        if not self.has_change_permission(request, row):
-            raise PermissionDenied
-        act(row)
-        messages.success(request, f"{row}: done")
-        return redirect("admin:health_component_change", object_id)
+    def _act(self, request: HttpRequest, chosen: QuerySet[Component], *, act: Callable[..., None]) -> None:
+        for row in chosen:
+            act(component_id=row.component_id)
+        messages.success(request, f"Done: {', '.join(str(row) for row in chosen)}")
 
 
 @admin.register(Flip)

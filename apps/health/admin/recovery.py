@@ -6,14 +6,14 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
 from apps.core.admin.fields import JSONObjectField, RowForm, WordsField, among
 from apps.core.admin.lists import SinceFilter
 from apps.core.admin.markup import as_json, brief, link, mono
-from apps.core.admin.pages import ConfigurationAdmin, RecordAdmin, button, column
+from apps.core.admin.pages import ConfigurationAdmin, RecordAdmin, column
 from apps.health import actions
 from apps.health.models import Component, Order, Policy, Receipt
 from apps.health.operations import configure, recovery
@@ -74,7 +74,7 @@ class PolicyAdmin(ConfigurationAdmin[Policy]):
     )
     fixed = ("policy_id",)
     told = ("changed_by", "changed_at")
-    actions_detail = ("rehearse",)
+    actions = ("rehearse",)
 
     @column("When")
     def condition(self, row: Policy) -> str:
@@ -89,16 +89,14 @@ class PolicyAdmin(ConfigurationAdmin[Policy]):
             return "off"
         return "rehearses" if row.dry_run else "acts"
 
-    @button("Rehearse")
-    def rehearse(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Write a receipt for each component it would act on now; do nothing."""
-        row = self.get_object(request, object_id)
-        if row is None:
-            raise Http404(f"there is no policy {object_id!r}")
-        would = recovery.rehearse_now(row, by=f"by:{request.user.get_username()}")
-        said = ", ".join(f"{each.component} ({each.facts['verdict']})" for each in would)
-        messages.info(request, f"{row.action}: {said}" if would else "Nothing that it covers is in its condition now")
-        return redirect("admin:health_policy_change", object_id)
+    @admin.action(description="Rehearse: say what it would do now", permissions=["change"])
+    def rehearse(self, request: HttpRequest, chosen: QuerySet[Policy]) -> None:
+        """Write a receipt for each component they would act on now; do nothing."""
+        for row in chosen:
+            would = recovery.rehearse_now(row, by=f"by:{request.user.get_username()}")
+            said = ", ".join(f"{each.component} ({each.facts['verdict']})" for each in would)
+            nothing = "nothing that it covers is in its condition now"
+            messages.info(request, f"{row}: {row.action} on {said}" if would else f"{row}: {nothing}")
 
     def save_model(self, request: HttpRequest, obj: Policy, form: Any, change: bool) -> None:
         """Write the policy."""
