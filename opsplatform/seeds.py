@@ -40,6 +40,15 @@ RECOVERY = {
         "budget_per_hour": 30,
         "patience_s": 30,
     },
+    "restart-deaf": {
+        "pattern": "operations/worker-*",
+        "statuses": ["down", "degraded"],
+        "reasons": ["deaf"],
+        "action": "restart_deaf",
+        "cooldown_s": 60,
+        "budget_per_hour": 4,
+        "patience_s": 120,
+    },
     "restart-pool": {
         "pattern": "operations/queue-*",
         "statuses": ["down"],

@@ -32,6 +32,7 @@ REACTIONS: dict[str, tuple[str, ...]] = {}
 RECOVERY_ACTIONS: dict[str, str] = {
     "reclaim_jobs": "workers.remedies.reclaim_jobs",
     "restart_pool": "workers.remedies.restart_pool",
+    "restart_deaf": "workers.remedies.restart_deaf",
     "pause_environment": "workers.remedies.pause_environment",
     "reroute_environment": "workers.remedies.reroute_environment",
     "shed_bulk": "workers.remedies.shed_bulk",

@@ -16,8 +16,8 @@ from django.db import connection
 from apps.core import grants, outbound, standard_webhooks
 from apps.core.clock import DatabaseClock
 from apps.health.actions import ActionFailedError, Facts, Order
-from apps.health.operations import orders
-from apps.jobs import liveness
+from apps.health.operations import canaries, orders
+from apps.jobs import environments, liveness
 from apps.jobs.operations import pauses, recover, reroute, shedding
 from apps.jobs.pausing import Target
 from apps.webhooks.secrets import secret
@@ -46,6 +46,15 @@ def restart_pool(order: Order) -> Facts:
     if not ordered:
         raise ActionFailedError("no_live_worker")
     return {"ordered": ordered}
+
+
+def restart_deaf(order: Order) -> Facts:
+    """Order those workers of the pool to end in order that take nothing from its queue, while others of it do."""
+    queue = environments.queue_of(environment=order.pool)
+    deaf = canaries.deaf(queue=queue, environment=order.pool) if queue is not None else []
+    if not deaf:
+        raise ActionFailedError("nobody_is_deaf")
+    return {"ordered": orders.restart(processes=deaf, reason="deaf", by=order.by)}
 
 
 def pause_environment(order: Order) -> Facts:

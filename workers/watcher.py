@@ -149,6 +149,9 @@ class Watcher:
                 canaries.settle(queue, newest=newest, trusted=trusted and not away)
                 newest = canaries.last(queue.queue)
             if canaries.due(newest) and not away:
+                pool = queue.environment
+                if trusted and pool is not None and canaries.deaf(queue=queue.queue, environment=pool):
+                    looking.deaf(pool)
                 canary_id = canaries.release(queue)
                 sent = self._errands.submit(canary.send, self._app, canary_id=canary_id, queue=queue.queue)
                 self._canaries[sent] = canary_id

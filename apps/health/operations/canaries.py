@@ -36,6 +36,25 @@ SETTLE = (
 )
 
 
+# Of a pool's workers any takes the next canary. One that took none of so many, and had neither job nor reason, is deaf.
+EACH_TAKES_ONE_OF = 12
+DEAF = """
+WITH pool AS MATERIALIZED (
+    SELECT process_id, started_at FROM processes WHERE role = 'worker' AND environment = %(environment)s
+       AND state = 'live' AND lease_until > clock_timestamp()
+), many AS (SELECT %(each)s * count(*) AS wanted, count(*) AS workers FROM pool), last AS MATERIALIZED (
+    SELECT process_id, enqueued_at FROM health_canaries WHERE queue = %(queue)s AND word = 'answered'
+     ORDER BY canary_id DESC LIMIT (SELECT wanted FROM many)
+)
+SELECT p.process_id, (SELECT min(enqueued_at) FROM last) FROM pool p, many
+ WHERE many.workers > 1 AND (SELECT count(*) FROM last) = many.wanted
+   AND p.started_at < (SELECT min(enqueued_at) FROM last)
+   AND NOT EXISTS (SELECT 1 FROM last l WHERE l.process_id = p.process_id)
+   AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.worker_id = p.process_id AND j.status = 'running')
+"""
+WORKED = "SELECT 1 FROM attempts WHERE finished_at > %(since)s AND worker_id = %(worker)s LIMIT 1"
+
+
 class Last(NamedTuple):
     """A queue's newest canary, and how long ago it was enqueued and settled, in seconds."""
 
@@ -123,6 +142,12 @@ def settle(queue: Queue, *, newest: Last, trusted: bool) -> tuple[Flip, ...]:
                 row, signal=Signal.FAIL, at=_patience_over(newest), reason="stalled", measured=Measured(None, 1, 1)
             )
     return ()
+
+
+def deaf(*, queue: str, environment: str) -> list[UUID]:
+    """Return the workers of a pool that take nothing from its queue, while others of it do."""
+    suspects = rows(DEAF, {"queue": queue, "environment": environment, "each": EACH_TAKES_ONE_OF})
+    return [worker for worker, since in suspects if not rows(WORKED, {"since": since, "worker": worker})]
 
 
 def purge() -> int:

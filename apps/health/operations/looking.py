@@ -17,7 +17,7 @@ from apps.health.operations.standing import Measured, hear, standing_of, terms_o
 from apps.jobs.liveness import Beat
 
 AT_ONCE = 500
-LOST = "lost"
+LOST, DEAF = "lost", "deaf"
 BROKER_AWAY = "SELECT opened_at FROM breakers WHERE name = 'broker'"
 # What depends on something that is down is muted, also when it went bad first; and no longer than that lasts.
 MUTE = """
@@ -43,6 +43,7 @@ class Part(NamedTuple):
     """The processes of one part of the plane: what was known of them, what they are now."""
 
     name: str
+    status: str
     known: Mapping[str, Mapping[str, Any]]
     living: Sequence[Beat]
     lost: Sequence[Beat]
@@ -62,20 +63,16 @@ def clock(*, trusted: bool) -> list[tuple[Component, Flip]]:
 
 def parts(beats: Sequence[Beat]) -> list[Part]:
     """Return the plane's parts with their processes, those that were lost without a word among them."""
-    known = dict(
-        Component.every.filter(tenant=None, module=PLATFORM, kind="process", deleted_at=None).values_list(
-            "component", "instances"
-        )
-    )
+    own_parts = Component.every.filter(tenant=None, module=PLATFORM, kind="process", deleted_at=None)
     by_id = {str(beat.process_id): beat for beat in beats}
     found = []
-    for name, instances in known.items():
+    for name, status, instances in own_parts.values_list("component", "status", "instances"):
         own = [beat for beat in beats if beat.part == name]
         living = [beat for beat in own if beat.lives]
         lost = [
             by_id[each] for each in instances if each in by_id and _lost(by_id[each], said=instances[each], own=own)
         ]
-        found.append(Part(name, instances, living, lost))
+        found.append(Part(name, status, instances, living, lost))
     return found
 
 
@@ -86,8 +83,12 @@ def known_processes() -> list[UUID]:
 
 
 def late(found: Sequence[Part]) -> tuple[int, int]:
-    """Return how many processes were lost at once, of how many that were known."""
-    return sum(len(part.lost) for part in found), sum(len(part.known) for part in found)
+    """Return how many processes were lost at once, of how many that were known.
+
+    Those whose loss made it doubt before are not counted again: else it would doubt for as long as they are gone.
+    """
+    heard = [part for part in found if part.status != Status.UNKNOWN]
+    return sum(len(part.lost) for part in heard), sum(len(part.known) for part in heard)
 
 
 def judge(part: Part, *, trusted: bool) -> tuple[Flip, ...]:
@@ -155,6 +156,15 @@ def tick() -> None:
         row = _own("beat")
         if row is not None:
             hear(row, signal=Signal.SUCCESS, at=_now(), reason="ticks")
+
+
+def deaf(pool: str) -> tuple[Flip, ...]:
+    """Write that a worker of the pool takes nothing while others of it do; return the flips."""
+    with transaction.atomic():
+        row = _own(f"worker-{pool}")
+        if row is None or row.status in lifecycle.ALARMS:
+            return ()
+        return hear(row, signal=Signal.FAIL, at=_now(), reason=DEAF, partial=True)
 
 
 def mute() -> None:

@@ -202,6 +202,16 @@ class TestSelfDistrust:
         assert {row["status"] for row in rows} == {"up"}
         assert told("degraded") == []
 
+    def test_those_that_are_really_gone_are_down_once_the_plane_trusts_its_ears(
+        self, whole: Whole, processes: Process, watch: Watch, component: Read, superuser: Any
+    ) -> None:
+        processes.die(*whole.values())
+        watch()
+        watch()
+        superuser.execute(b"UPDATE health_watch SET troubled_at = troubled_at - interval '20 s'")
+        watch()
+        assert {component(part)["status"] for part in PARTS} == {"down"}
+
     def test_a_watcher_that_was_away_believes_no_silence_before_it_has_listened(
         self, acme: Module, whole: Whole, watch: Watch, older: Any, flips: Read, superuser: Any
     ) -> None:
@@ -355,6 +365,23 @@ class TestCanaries:
         watch()
         assert look("SELECT word FROM health_canaries ORDER BY canary_id LIMIT 1") == [{"word": "busy"}]
         assert flips("queue-default") == []
+
+    def test_a_worker_that_takes_nothing_while_another_does_is_found_and_it_alone_is_restarted(
+        self, whole: Whole, processes: Process, watch: Watch, look: Look, superuser: Any, flips: Read
+    ) -> None:
+        takes = processes.begin("worker", environment="default", pid=2)
+        watch()
+        superuser.execute(b"UPDATE processes SET started_at = started_at - interval '1 hour'")
+        superuser.execute(b"DELETE FROM health_canaries")
+        superuser.execute(
+            b"INSERT INTO health_canaries (canary_id, queue, enqueued_at, sent, started_at, committed_at, process_id,"
+            b" word, settled_at) SELECT uuidv7(), 'ops.default', now() - n * interval '16 s', true, now(), now(), %s,"
+            b" 'answered', now() FROM generate_series(24, 1, -1) AS n",
+            [takes],
+        )
+        watch(lambda: look("SELECT 1 FROM process_orders"))
+        assert flips("worker-default")[-1] == ("degraded", "deaf")
+        assert [row["process_id"] for row in look("SELECT * FROM process_orders")] == [whole["worker-default"]]
 
     def test_none_is_sent_while_the_broker_is_away(
         self, whole: Whole, watch: Watch, look: Look, control: Control, superuser: Any
