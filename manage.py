@@ -17,6 +17,7 @@ ROLE_OF_COMMAND = {
     "run_watcher": "control",
     "recovery": "control",
     "run_reactor": "control",
+    "run_emitter": "control",
     "doctor": "control",
     "shell": "app",
 }

@@ -1,7 +1,8 @@
 """What this plane should consist of: the Procfile's processes, and the queues of its environments.
 
 The Procfile is the list of parts wherever the plane is deployed; `OPS_ONLY` leaves some out, as it does for the
-supervisor. Flower is for looking, and beats for nobody.
+supervisor. Flower is for looking, and beats for nobody; the built-in sink stands in for an outside system, and the
+emitter says whether it answers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from apps.health.operations.inventory import Inventory, Queue
 from apps.jobs.models import Environment
 from opsplatform.supervisor import procfile
 
-SILENT = frozenset({"flower"})
+SILENT = frozenset({"flower", "sink"})
 CONTROL = Queue(pool="control", queue="ops.control", environment=None)
 
 

@@ -12,9 +12,9 @@ from tests.support.work import admitted
 
 pytestmark = pytest.mark.usefixtures("db")
 
-APPEND_ONLY = ["evidence_records", "evidence_nodes", "evidence_checkpoints", "events"]
 # Some of their rows are the whole platform's: those have no tenant.
 PLATFORMS_TOO = {"pauses", "health_status", "health_flips", "health_windows", "recovery_receipts"}
+APPEND_ONLY = ["evidence_records", "evidence_nodes", "evidence_checkpoints", "evidence_emissions", "events"]
 RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 TABLES = "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public'"
 TENANT_TABLES = (

@@ -25,8 +25,19 @@ from tests.support.client import Caller, Truth, wait_for
 
 WORKERS = ("worker-default", "worker-batch")
 LOOPS = (
-    "scheduler", "relay", "sealer", "submitter", "reactor", "webhooks", "watcher", "web", "beat", "worker-control",
-)  # fmt: skip
+    "scheduler",
+    "relay",
+    "sealer",
+    "emitter",
+    "sink",
+    "submitter",
+    "reactor",
+    "webhooks",
+    "watcher",
+    "web",
+    "beat",
+    "worker-control",
+)
 COMMANDS = {
     "submit": 12,
     "burst": 4,
