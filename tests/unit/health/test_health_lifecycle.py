@@ -168,9 +168,9 @@ def test_what_goes_bad_again_and_again_has_to_prove_longer_that_it_is_well() -> 
             found, _ = lifecycle.heard(found, terms=terms, signal=Signal.SUCCESS, at=at(10 * round_ + 1))
         needed.append(count)
     assert needed == [1] * FLAPS + [2, 4, 8, 16, 32]
-    assert lifecycle.flapping(found, at=at(80))
+    assert lifecycle.flapping(found.alarms, at=at(80))
     later = at(80) + FLAP_WINDOW
-    assert not lifecycle.flapping(found, at=later)
+    assert not lifecycle.flapping(found.alarms, at=later)
     assert lifecycle.needed(found, terms=terms, at=later) == 1
 
 
