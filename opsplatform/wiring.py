@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from django.conf import settings
 
+from apps.health import actions
 from apps.jobs import points, types
 from apps.notifications import kinds
 from opsplatform import decision_points
@@ -38,11 +39,27 @@ CHANNELS = (
 # Event type → what reacts to it, by dotted path. Every event is heard by the stream and the log besides.
 REACTIONS: dict[str, tuple[str, ...]] = {
     "operations.job.failed": ("apps.notifications.reactions.on_job_failed",),
+    "operations.health.degraded": ("apps.notifications.reactions.on_health_degraded",),
+    "operations.health.recovered": ("apps.notifications.reactions.on_health_recovered",),
+    "operations.health.distrusted": ("apps.notifications.reactions.on_health_distrusted",),
+    "operations.health.trusted": ("apps.notifications.reactions.on_health_trusted",),
+}
+
+# Recovery action → function, by dotted path: what a policy of `recovery_policies` may call for.
+RECOVERY_ACTIONS: dict[str, str] = {
+    "reclaim_jobs": "workers.remedies.reclaim_jobs",
+    "restart_pool": "workers.remedies.restart_pool",
+    "restart_deaf": "workers.remedies.restart_deaf",
+    "pause_environment": "workers.remedies.pause_environment",
+    "reroute_environment": "workers.remedies.reroute_environment",
+    "shed_bulk": "workers.remedies.shed_bulk",
+    "call_webhook": "workers.remedies.call_webhook",
 }
 
 
 def install() -> None:
-    """Load the job types (a bad one ends the process, by name) and say who decides."""
+    """Load the job types (a bad one ends the process, by name), say who decides and what recovery can do."""
     types.load(modules=(*JOB_TYPES, *settings.ENVIRONMENT.job_types))
     kinds.load(CHANNELS)
     points.install(decision_points.chosen(settings.ENVIRONMENT))
+    actions.install(RECOVERY_ACTIONS)

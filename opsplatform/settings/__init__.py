@@ -57,6 +57,7 @@ INSTALLED_APPS = [
     "apps.subscription",
     "apps.jobs",
     "apps.schedules",
+    "apps.health",
     "apps.notifications",
     "opsplatform",
 ]
@@ -148,6 +149,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "ENUM_NAME_OVERRIDES": {
         "StateEnum": "apps.schedules.models.FIRE_STATES",
         "DeliveryStateEnum": "apps.webhooks.models.STATES",
+        "HealthStatusEnum": "apps.health.models.STATUSES",
         "NotificationStatusEnum": "apps.notifications.models.STATUSES",
         "NotificationDeliveryStateEnum": "apps.notifications.models.STATES",
         "NotificationReasonEnum": "apps.notifications.models.REASONS",

@@ -21,7 +21,10 @@ PROCESSES = {
     "sealer",
     "submitter",
     "reactor",
+    "emitter",
+    "sink",
     "webhooks",
+    "watcher",
     "beat",
     "flower",
 }
