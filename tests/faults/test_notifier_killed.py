@@ -107,7 +107,7 @@ def test_two_notifiers_at_once_do_no_harm(
 
 
 def test_a_job_that_fails_for_good_is_in_the_inbox_of_a_live_plane(acme: Caller, truth: Truth) -> None:
-    job_id = acme.submit("ops.fail", times=9, permanent=True)["job_id"]
+    job_id = acme.submit("ops.fail", {"times": 9, "permanent": True})["job_id"]
     found = (
         "SELECT n.status, i.audience FROM notifications n JOIN inbox_items i ON i.notification_id = n.id"
         " WHERE n.details->>'job_id' = %s ORDER BY audience"

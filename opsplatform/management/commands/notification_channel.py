@@ -22,9 +22,7 @@ class Command(BaseCommand):
         parser.add_argument("name")
         parser.add_argument("kind", help=f"one of {', '.join(kinds.names())}")
         parser.add_argument("--fallback", help="the channel that tells where this one fails or takes too long")
-        parser.add_argument(
-            "--region", action="append", help="that it may carry; may be repeated; every region if left out"
-        )
+        parser.add_argument("--region", action="append", help="that it may carry; may be repeated")
         parser.add_argument("--route", action="append", metavar="MATCHER", help="lay a route to it; may be repeated")
 
     def handle(self, *args: Any, **options: Any) -> None:
