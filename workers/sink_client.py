@@ -19,6 +19,7 @@ from apps.core.clock import system_now
 from apps.core.exchange import Answered, AwayError, Exchange, TooLongError
 from apps.evidence import cosigning
 from apps.evidence.notes import BadNoteError
+from apps.evidence.witnessed import witness_in
 from apps.tenancy import tokens
 
 AUDIENCE: Final = "evidence"
@@ -29,7 +30,6 @@ ANSWER_WITHIN_S: Final = 10.0
 LONGEST_REF: Final = 200
 LONGEST_PAUSE_S: Final = 300.0
 ADDRESS_FILE: Final = "address.json"
-WITNESS_FILE: Final = "witness.key"
 
 
 class SinkAwayError(Exception):
@@ -70,10 +70,12 @@ class Sink:
         if self._url is not None and self._witness is None:
             return None
         try:
-            word = self._witness or (self._folder / WITNESS_FILE).read_text(encoding="utf-8")
-            return cosigning.Witness.of_word(word)
+            witness = cosigning.Witness.of_word(self._witness) if self._witness else witness_in(self._folder)
         except (OSError, BadNoteError) as error:
             raise SinkAwayError("the witness's key cannot be read") from error
+        if witness is None:
+            raise SinkAwayError("the built-in sink has not run yet")
+        return witness
 
     def offer(self, envelope: dict[str, Any]) -> Receipt:
         """Offer an envelope; return the receipt, or raise `SinkAwayError` or `SinkRefusedError`."""

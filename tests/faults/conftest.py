@@ -21,6 +21,8 @@ PROCESSES = {
     "sealer",
     "submitter",
     "reactor",
+    "emitter",
+    "sink",
     "webhooks",
     "beat",
     "flower",

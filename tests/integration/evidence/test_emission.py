@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 from django.conf import settings
+from django.core.management import call_command
 from django.db import transaction
 
-from apps.evidence import batches, cosigning, dsse, keys, notes
+from apps.evidence import batches, cosigning, dsse, keys, notes, receipts
 from apps.evidence.logs import Log
 from apps.evidence.operations import emit
 from apps.evidence.queries import states_of
@@ -308,6 +312,57 @@ class TestAuditDebt:
         sink.start()
         emit_all(emitter)
         assert submitted().refusal is None
+
+
+class TestTheWitnessRemembers:
+    """What the sink cosigned is known without the database, and without what the sealer keeps."""
+
+    def test_a_log_cut_off_together_with_its_heads_is_found(
+        self,
+        done: Done,
+        sealed: Sealed,
+        emitter: Emitter,
+        emit_all: EmitAll,
+        sink: SinkProcess,
+        change: Change,
+        settings: Any,
+        tmp_path: Path,
+    ) -> None:
+        done()
+        sealed()
+        done()
+        sealed()
+        emit_all(emitter)
+        settings.ENVIRONMENT = dataclasses.replace(settings.ENVIRONMENT, sink=sink.folder)
+        assert verdict() == []
+        for table, cut in (("records", "number >= 2"), ("checkpoints", "size > 2"), ("nodes", "size > 2")):
+            change(f"DELETE FROM evidence_{table} WHERE {cut}")
+        change("DELETE FROM evidence_emissions; DELETE FROM evidence_outlets")
+        for path in (tmp_path / "heads").glob("*/*"):
+            path.unlink()
+        assert verdict() == ["log_truncated"]
+
+    def test_a_receipt_carries_the_cosignature(
+        self, done: Done, sealed: Sealed, emitter: Emitter, emit_all: EmitAll, sink: SinkProcess
+    ) -> None:
+        job_id = done()
+        sealed()
+        emit_all(emitter)
+        done()
+        sealed()  # a newer checkpoint, which nobody cosigned yet
+        with in_tenant("acme"):
+            made = receipts.receipt(subject_id=job_id, log=ACME, ring=keys.ring())
+        assert made["complete"]
+        witness = cosigning.Witness.of_word((sink.folder / "witness.key").read_text())
+        assert cosigning.seen_at(made["checkpoint"], by=witness)
+
+
+def verdict() -> list[str]:
+    """Return what `evidence_verify` finds, by kind."""
+    said = StringIO()
+    with contextlib.suppress(SystemExit):
+        call_command("evidence_verify", "--json", stdout=said)
+    return [each["kind"] for each in json.loads(said.getvalue())["findings"]]
 
 
 class TestStrangersSink:
