@@ -84,6 +84,7 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_control", "UPDATE, DELETE", ("webhook_deliveries",)),
     ("ops_control", "UPDATE, DELETE", ("idempotency_keys",)),  # purging locks what it deletes
     ("ops_control", "DELETE", ("processes", "gate_intervals", "start_predictions")),
+    ("ops_control", "DELETE", ("rate_buckets",)),
     ("ops_control", "UPDATE (sequence)", ("events",)),
     ("ops_control", "UPDATE", ("evidence_outlets",)),
     ("ops_control", "UPDATE, DELETE", ("failed_reactions",)),
