@@ -163,6 +163,14 @@ class OneComponentFields(ComponentFields):
     receipts = RecoveryReceiptFields(many=True, help_text="the last twenty recoveries, newest first")
 
 
+class ModuleFields(serializers.Serializer[Any]):
+    """A module in one word."""
+
+    module = serializers.CharField()
+    status = serializers.ChoiceField(STATUSES, help_text="the worst of its components that nobody has muted")
+    components = serializers.IntegerField()
+
+
 class HealthFields(serializers.Serializer[Any]):
     """The whole map."""
 
@@ -173,4 +181,5 @@ class HealthFields(serializers.Serializer[Any]):
     stale = serializers.BooleanField(help_text="the watcher has not looked for 15 seconds")
     counts = serializers.DictField(child=serializers.IntegerField(), help_text="components by status")
     withheld = serializers.IntegerField(help_text="components that a policy withholds from the caller")
+    modules = ModuleFields(many=True)
     components = ComponentFields(many=True)

@@ -89,3 +89,8 @@ def watch() -> Watch | None:
 def named(*, module: str, component: str) -> Component | None:
     """Return a component of the platform's own by its name."""
     return Component.every.filter(tenant=None, module=module, component=component, deleted_at=None).first()
+
+
+def not_well() -> int:
+    """Return how many components are not well, in the current context."""
+    return Component.every.filter(status__in=["degraded", "down", "unknown"], deleted_at=None).count()

@@ -58,3 +58,11 @@ def worst(rows: Iterable[Component]) -> str:
     """Return the worst status of a map, of what does not merely suffer from another's outage; `up` of nothing."""
     found = {row.status for row in rows if not row.muted_by and (row.expected or row.status != "new")}
     return next((status for status in WORST_FIRST if status in found), "up")
+
+
+def modules(rows: Iterable[Component]) -> list[dict[str, Any]]:
+    """Return each module of a map in one word, by name."""
+    found: dict[str, list[Component]] = {}
+    for row in rows:
+        found.setdefault(row.module, []).append(row)
+    return [{"module": name, "status": worst(own), "components": len(own)} for name, own in sorted(found.items())]

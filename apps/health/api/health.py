@@ -52,6 +52,7 @@ class Health(APIView):
                 "stale": watched.stale,
                 "counts": {status: counts[status] for status in STATUSES},
                 "withheld": len(found) - len(shown),
+                "modules": representation.modules(shown),
                 "components": [representation.component(row, now=watched.now, mine=mine) for row in shown],
             }
         )

@@ -28,6 +28,7 @@ WITH wanted AS (
       LEFT JOIN health_status p ON p.module || '/' || p.component = ANY (c.depends_on) AND p.deleted_at IS NULL
            AND p.status = 'down' AND (p.tenant_id IS NULL OR p.tenant_id IS NOT DISTINCT FROM c.tenant_id)
      WHERE c.status IN ('degraded', 'down', 'unknown') AND c.deleted_at IS NULL
+       AND (c.depends_on <> '{}' OR c.muted_by <> '{}')
      GROUP BY c.component_id
 )
 UPDATE health_status c SET muted_by = wanted.above, revision = revision + 1 FROM wanted
