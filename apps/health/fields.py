@@ -157,6 +157,9 @@ class OneComponentFields(ComponentFields):
     """A component with its history."""
 
     terms = TermsReadFields()
+    by_tenant = serializers.DictField(
+        child=serializers.IntegerField(), allow_null=True, help_text="whom it hits, for the platform alone; else null"
+    )
     due_at = serializers.DateTimeField(allow_null=True, help_text="when silence will change it")
     latencies = PercentileFields()
     flips = FlipFields(many=True, help_text="the last fifty, newest first")

@@ -39,13 +39,21 @@ def component(row: Component, *, now: datetime, mine: Mapping[UUID, int] | None)
     }
 
 
-def history(row: Component, *, hour: Window, flips: Iterable[Flip], receipts: Iterable[Receipt]) -> dict[str, Any]:
-    """Return what one component's page has beyond how it stands."""
+def history(
+    row: Component,
+    *,
+    by_tenant: Mapping[str, int] | None,
+    hour: Window,
+    flips: Iterable[Flip],
+    receipts: Iterable[Receipt],
+) -> dict[str, Any]:
+    """Return what one component's page has beyond how it stands. `by_tenant`: for the platform's eyes alone."""
     shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
     latencies = {name: windows.percentile(hour.latencies, share=share) for name, share in shares.items()}
     return {
         "terms": {name: getattr(row, name) for name in TERMS},
         "due_at": row.due_at,
+        "by_tenant": None if by_tenant is None else dict(by_tenant),
         "latencies": {**latencies, "count": sum(hour.latencies)},
         "flips": [{name: getattr(flip, name) for name in FLIP} for flip in flips],
         "receipts": [
