@@ -18,6 +18,9 @@ ROLE_OF_COMMAND = {
     "recovery": "control",
     "run_reactor": "control",
     "run_emitter": "control",
+    "run_notifier": "control",
+    "why_told": "control",
+    "route_simulate": "control",
     "doctor": "control",
     "shell": "app",
 }

@@ -45,8 +45,16 @@ TENANT_OWNED = (
     "health_impacts",
     "recovery_receipts",
     "failed_reactions",
+    "notifications",
+    "notification_signals",
+    "notification_deliveries",
+    "notification_attempts",
+    "notification_deadlines",
+    "inbox_items",
 )
 WATCH = ("health_canaries", "health_watch", "process_orders")
+# A channel's settings are sealed, and no request that a token makes reads them.
+ROUTING = ("notification_channels", "notification_routes", "notification_silences")
 LOOPS = ("processes", "event_consumers", "breakers", "leaders", "rate_buckets", "pool_loads")
 PEOPLE = (
     "auth_user",
@@ -85,6 +93,10 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_app", "INSERT, UPDATE", ("health_status", "health_windows")),
     ("ops_app", "INSERT", ("health_flips",)),
     ("ops_app", "SELECT", ("health_watch",)),
+    ("ops_app", "INSERT", ("notifications", "notification_signals", "notification_deadlines")),
+    ("ops_app", "UPDATE", ("notifications",)),
+    ("ops_app", "UPDATE (read_at, read_by)", ("inbox_items",)),
+    ("ops_app", "SELECT (channel_id, name, kind)", ("notification_channels",)),
     ("ops_control", "SELECT", (*CONFIGURATION, *TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_control", "INSERT", (*TENANT_OWNED, *LOOPS)),
     ("ops_control", "UPDATE", ("jobs", "job_dependencies", "attempts", "gate_intervals", "usage_daily", *LOOPS)),
@@ -105,11 +117,30 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     # Payload and salt can only be erased, by a trigger of `evidence.0004_retention`; a tombstone has to explain it.
     ("ops_control", "UPDATE (number, payload, salt)", ("evidence_records",)),
     ("ops_control", "SELECT, INSERT, UPDATE, DELETE", BEAT),
+    ("ops_control", "SELECT", ROUTING),
+    ("ops_control", "INSERT, UPDATE", ("notification_channels",)),
+    ("ops_control", "SELECT, INSERT, UPDATE, DELETE", ("notification_groups",)),
+    (
+        "ops_control",
+        "UPDATE, DELETE",
+        (
+            "notifications",
+            "notification_signals",
+            "notification_deliveries",
+            "notification_attempts",
+            "notification_deadlines",
+            "inbox_items",
+        ),
+    ),
     ("ops_operator", "INSERT, UPDATE", ("pauses", "legal_holds")),
     ("ops_operator", "INSERT, UPDATE", ("health_status", "health_windows", "recovery_receipts")),
     ("ops_operator", "INSERT", ("health_flips",)),
     ("ops_operator", "SELECT", WATCH),
     ("ops_operator", "SELECT, INSERT, UPDATE, DELETE", ("recovery_policies",)),
+    ("ops_operator", "INSERT, UPDATE", ("notifications", "notification_signals", "notification_deadlines")),
+    ("ops_operator", "UPDATE", ("inbox_items",)),
+    ("ops_operator", "SELECT", ("notification_groups",)),
+    ("ops_operator", "SELECT, INSERT, UPDATE, DELETE", ROUTING),
     ("ops_operator", "INSERT", ("events",)),  # by its policy, of what is no tenant's
     ("ops_operator", "SELECT", (*TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_operator", "SELECT, INSERT, UPDATE, DELETE", (*CONFIGURATION, *PEOPLE, *BEAT)),

@@ -16,7 +16,6 @@ from opsplatform import wiring
 UNHEARD = {
     "operations.job.submitted",
     "operations.job.completed",
-    "operations.job.failed",
     "operations.job.cancelled",
     "operations.job.rejected",
     "operations.job.retrying",
@@ -32,12 +31,12 @@ UNHEARD = {
     "operations.webhook.disabled",
     "operations.webhook.test",
     "operations.job.rerouted",
-    "operations.health.degraded",
-    "operations.health.recovered",
-    "operations.health.distrusted",
-    "operations.health.trusted",
     "operations.health.recovery",
     "operations.health.recovery_exhausted",
+    "operations.alert.raised",
+    "operations.alert.acknowledged",
+    "operations.alert.resolved",
+    "operations.alert.undelivered",
 }
 
 

@@ -25,6 +25,7 @@ PROCESSES = {
     "sink",
     "webhooks",
     "watcher",
+    "notifier",
     "beat",
     "flower",
 }
