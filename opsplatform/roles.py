@@ -14,7 +14,7 @@ from django.db.backends.utils import CursorWrapper
 
 ROLES = ("ops_owner", "ops_app", "ops_control", "ops_operator")
 
-CONFIGURATION = ("tenants", "subscriptions", "plans", "contracts", "policies", "environments")
+CONFIGURATION = ("tenants", "memberships", "subscriptions", "plans", "contracts", "policies", "environments")
 TENANT_OWNED = (
     "jobs",
     "job_dependencies",

@@ -27,7 +27,7 @@ def names(superuser: psycopg.Connection, query: str) -> set[str]:
 
 
 def test_tenants_own_the_tables_that_the_page_says(superuser: psycopg.Connection) -> None:
-    assert names(superuser, TENANT_TABLES) == set(roles.TENANT_OWNED) | {"tenants", "subscriptions"}
+    assert names(superuser, TENANT_TABLES) == set(roles.TENANT_OWNED) | {"tenants", "subscriptions", "memberships"}
 
 
 def test_every_tenant_table_forces_row_security(superuser: psycopg.Connection) -> None:
