@@ -21,13 +21,15 @@ SELECT tenant_id, region, count(*)::int, min(created_at) FROM evidence_records
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What looking at one record found."""
+    """What looking at one record found; `number` is its place in the log, None while it waits for its seal."""
 
     record_id: UUID
     subject_id: str
     predicate: str
     intact: bool
     finding: str
+    number: int | None
+    created_at: datetime
 
 
 def states_of(record_ids: Collection[UUID]) -> dict[UUID, tuple[str, str | None]]:
@@ -64,6 +66,8 @@ def _verdict(record: Record) -> Verdict:
             predicate=record.predicate,
             intact=True,
             finding="the bytes were erased; verifying the log tells whether a tombstone explains it",
+            number=record.number,
+            created_at=record.created_at,
         )
     intact = leaf_of(payload=bytes(record.payload), salt=bytes(record.salt)) == bytes(record.leaf)
     return Verdict(
@@ -72,4 +76,6 @@ def _verdict(record: Record) -> Verdict:
         predicate=record.predicate,
         intact=intact,
         finding="the bytes match their leaf" if intact else "the bytes were changed after they were written",
+        number=record.number,
+        created_at=record.created_at,
     )

@@ -165,9 +165,15 @@ def log_lines(*, job_id: UUID, after: tuple[int, int], limit: int) -> list[LogLi
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """Which jobs of the history: those before job `before`, of a type, in a state, submitted in a span of time, …"""
+    """Which jobs of the history: those before job `before`, of a type, in a state, submitted in a span of time, …
 
+    `tenant_id` is for whoever reads across tenants. `since` goes by the id, which begins with its time of birth: the
+    page's own index ends there, and nothing older is looked at.
+    """
+
+    tenant_id: str | None = None
     before: UUID | None = None
+    since: UUID | None = None
     job_type: str | None = None
     status: str | None = None
     outcome: str | None = None
@@ -184,7 +190,9 @@ class Filters:
     def conditions(self) -> dict[str, Any]:
         """Return the filters that are set, as lookups."""
         lookups = {
+            "tenant_id": self.tenant_id,
             "job_id__lt": self.before,
+            "job_id__gte": self.since,
             "type": self.job_type,
             "status": self.status,
             "outcome": self.outcome,
@@ -203,6 +211,6 @@ class Filters:
         return {name: value for name, value in lookups.items() if value is not None}
 
 
-def page(filters: Filters, *, limit: int) -> list[Job]:
-    """Return the newest jobs of the current tenant context that pass `filters`."""
-    return list(Job.objects.filter(**filters.conditions()).order_by("-job_id")[:limit])
+def page(filters: Filters, *, limit: int, without: Sequence[str] = ()) -> list[Job]:
+    """Return the newest jobs of the current tenant context that pass `filters`, `without` some columns unread."""
+    return list(Job.objects.filter(**filters.conditions()).defer(*without).order_by("-job_id")[:limit])

@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 from apps.tenancy.models import Membership, Tenant
 
+OPERATOR = "operator"
+
 
 class Seat(NamedTuple):
-    """A tenant that a person may look at, and as what: a role of theirs there, or `operator`."""
+    """A tenant that a person may look at, and as what: a role of theirs there, or `OPERATOR`."""
 
     tenant_id: str
     name: str
@@ -31,7 +33,8 @@ def seats_of(user_id: int) -> list[Seat]:
     return [Seat(*row) for row in rows.values_list("tenant_id", "tenant__name", "role")]
 
 
-def seats_of_an_operator() -> list[Seat]:
-    """Return every tenant, by id, as an operator may look at it. In the operator's context."""
+def operators_seats(*, tenant_id: str | None = None, limit: int = 500) -> list[Seat]:
+    """Return the tenants, or only `tenant_id`, by id, as an operator may look at them. In the operator's context."""
     rows = Tenant.objects.order_by("tenant_id").values_list("tenant_id", "name")
-    return [Seat(tenant_id, name, "operator") for tenant_id, name in rows]
+    found = rows if tenant_id is None else rows.filter(tenant_id=tenant_id)
+    return [Seat(each, name, OPERATOR) for each, name in found[:limit]]

@@ -56,6 +56,7 @@ INSTALLED_APPS = [
     "apps.subscription",
     "apps.jobs",
     "apps.schedules",
+    "apps.console",
     "opsplatform",
 ]
 
@@ -99,7 +100,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
-LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_URL = reverse_lazy("admin:login")  # the admin's; people's pages lead to their own form
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 
 LANGUAGE_CODE = "en"
