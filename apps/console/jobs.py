@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID
 
@@ -61,7 +62,10 @@ def log(request: HttpRequest, visit: Visit, job_id: UUID) -> HttpResponse:
     if row is None:
         return not_there(request, visitor=visit.visitor, visit=visit)
     after = parsing.position(request.GET.get("after"))
-    return render(request, "console/log_lines.html", {"visit": visit, "job": row, "log": _log(visit, row, after=after)})
+    found = _log(visit, row, after=after)
+    if found["live"] and not found["lines"]:
+        return HttpResponse(status=HTTPStatus.NO_CONTENT)
+    return render(request, "console/log_lines.html", {"visit": visit, "log": found})
 
 
 @tenants_page
@@ -85,10 +89,12 @@ def _story(request: HttpRequest, visit: Visit, row: Job) -> dict[str, Any]:
     decisions = queries.every_decision_of(row.job_id)
     verdicts = examine(subject_id=str(row.job_id))
     over = row.outcome is not None
+    why = explain(row, keep_forecast=False)
     context = {
         "visit": visit,
         "job": row,
-        "why": explain(row, keep_forecast=False),
+        "why": why,
+        "waited": telling.waited(why["waits"]["parts"]),
         "over": over,
         "error": row.error,
         "ran": glances.ran(row),

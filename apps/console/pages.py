@@ -75,11 +75,13 @@ def _history(request: HttpRequest, visit: Visit, asked: Asked) -> dict[str, Any]
     jobs = queries.page(filters, limit=PAGE + 1, without=HEAVY)
     shown = jobs[:PAGE]
     older = replace(asked, before=str(shown[-1].job_id)) if len(jobs) > PAGE else None
+    standing = _standing(visit)
     context = {
         "visit": visit,
         "asked": asked,
         "jobs": [(job, glances.ran(job)) for job in shown],
-        "standing": _standing(visit),
+        "standing": standing,
+        "counted": sum(count for _, count in standing),
         "stretch": glances.STRETCH,
         "older": older and _address("overview", visit, older),
         "newest": asked.before and _address("overview", visit, replace(asked, before="")),

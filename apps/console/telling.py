@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from apps.jobs import events
 from apps.jobs.glances import ByHand
 
+MILLISECOND_S: Final = 0.001
 GOOD, BAD, WARN, LIVE, PLAIN = "good", "bad", "warn", "live", "plain"
 
 TONES: Final = {
@@ -64,6 +65,25 @@ RECOVERED: Final = {
 }
 
 
+WAITED_FOR: Final = {
+    "turn": "its turn",
+    "run_at": "its time to come",
+    "retry_pause": "the pause before another attempt",
+    "dependencies": "the jobs it depends on",
+    "children": "its own steps",
+    "paused": "a pause to end",
+    "broker_down": "the broker",
+    "key_held": "its concurrency key",
+    "no_workers": "a worker",
+    "workers_busy": "a free worker",
+    "reserved_worker": "a free worker",
+    "environment_full": "a free slot",
+    "tenant_limit": "a slot of its tenant’s",
+    "rate": "the rate of its type",
+    "tenant_rate": "the rate of its tenant’s plan",
+}
+
+
 class Moment(NamedTuple):
     """A line of a timeline. `then` is a time still to come, named by `then_word`; `waited_s` seconds."""
 
@@ -111,6 +131,15 @@ def recoveries(attempts: Sequence[Any], *, over: bool, by_hand: Iterable[ByHand]
     for hand in by_hand:
         found.append(Recovery(hand.at, _by_hand(hand).title, "Done by hand", "–", "", PLAIN))
     return sorted(found, key=lambda recovery: recovery.at)
+
+
+def waited(parts: Iterable[Mapping[str, Any]]) -> list[tuple[float, str]]:
+    """Return (seconds, what for) of a job's wait, the longest first; shorter than a millisecond is nothing."""
+    found: dict[str, float] = {}
+    for part in parts:
+        what = WAITED_FOR.get(part["gate"], words(part["gate"]))
+        found[what] = found.get(what, 0.0) + part["seconds"]
+    return sorted(((seconds, what) for what, seconds in found.items() if seconds >= MILLISECOND_S), reverse=True)
 
 
 def tone(word: str | None) -> str:

@@ -74,9 +74,9 @@ def fields(value: Any) -> str:
 
 
 @register.filter
-def tail(value: UUID | str) -> str:
+def tail(value: UUID | str, length: int = 12) -> str:
     """Return the end of an id, which is enough to tell it from its neighbours."""
-    return str(value)[-12:]
+    return str(value)[-length:]
 
 
 def _at(value: datetime | str | None) -> datetime | None:
