@@ -83,7 +83,7 @@ class Browser:
         context = self.order("Target.createBrowserContext")["browserContextId"]
         target = self.order("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         session = self.order("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        page = Page(self, session=session, target=target)
+        page = Page(self, session=session, target=target, context=context)
         for domain in ("Page", "Runtime", "Log", "Network"):
             page.order(f"{domain}.enable")
         page.order("Emulation.setTimezoneOverride", timezoneId=zone)
@@ -133,10 +133,11 @@ class Browser:
 class Page:
     """A tab."""
 
-    def __init__(self, browser: Browser, *, session: str, target: str) -> None:
+    def __init__(self, browser: Browser, *, session: str, target: str, context: str) -> None:
         self._browser = browser
         self._session = session
         self._target = target
+        self._context = context
 
     def order(self, method: str, **params: Any) -> dict[str, Any]:
         """Return the answer of an order to this tab."""
@@ -159,10 +160,11 @@ class Page:
 
     def until(self, script: str, *, what: str, within_s: float = 20) -> Any:
         """Return an expression's value once it is true; a page that is just being replaced is asked again."""
+        asked = f"(found => found instanceof Node || found)({script})"  # an element has no value to be sent here
 
         def ask() -> Any:
             try:
-                return self.evaluate(script)
+                return self.evaluate(asked)
             except BrowserError as error:
                 if "context" in str(error) or "navigated" in str(error):
                     return None
@@ -205,6 +207,24 @@ class Page:
         """Give the window another size; up to 500 wide it is a phone's."""
         small = width <= 500
         self.order("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=small)
+
+    def hide(self) -> None:
+        """Go to another tab of the same window."""
+        order = self._browser.order
+        other = order("Target.createTarget", url="about:blank", browserContextId=self._context)["targetId"]
+        order("Target.activateTarget", targetId=other)
+        self.until("document.hidden", what="the tab to be behind another")
+
+    def show(self) -> None:
+        """Come back to this tab."""
+        self._browser.order("Target.activateTarget", targetId=self._target)
+        self.until("!document.hidden", what="the tab to be in front")
+
+    def cut(self, *, off: bool) -> None:
+        """Take the network away, or give it back."""
+        self.order(
+            "Network.emulateNetworkConditions", offline=off, latency=0, downloadThroughput=-1, uploadThroughput=-1
+        )
 
     def wear(self, *, dark: bool) -> None:
         """Have the reader's system be dark or light."""
