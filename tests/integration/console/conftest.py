@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def at(tenant: str, rest: str = "") -> str:
     return f"/console/{tenant}/{rest}"
 
 
-def page(browser: Client, address: str, code: int = 200, **query: Any) -> str:
+def page(browser: Client, address: str, query: Mapping[str, str] | None = None, *, code: int = 200) -> str:
     """Return a page's text."""
     answer = browser.get(address, query)
     assert answer.status_code == code, (answer.status_code, answer.content[:500])
