@@ -12,6 +12,7 @@ from typing import Any
 
 import django
 from celery import Celery, signals
+from celery.schedules import crontab
 from celery.signals import setup_logging
 from django.apps import apps
 from kombu import Queue
@@ -81,6 +82,12 @@ app.conf.update(
             "schedule": TICK_EVERY_S,
             "options": {"queue": CONTROL_QUEUE, "expires": TICK_EVERY_S},
         },
+        # Once a day; where the plane was down then, beat makes up for it as it starts.
+        "retention": {
+            "task": "ops.control.retention",
+            "schedule": crontab(hour="3", minute="17"),
+            "options": {"queue": CONTROL_QUEUE, "expires": 3600},
+        },
     },
 )
 
@@ -110,4 +117,5 @@ def beat_beats(**_: Any) -> None:
 for each in REGISTRY:
     register(each)
 app.task(name="ops.control.heartbeat", ignore_result=True, shared=False)(ticks.heartbeat)
+app.task(name="ops.control.retention", ignore_result=True, shared=False)(ticks.retention)
 worker.install()

@@ -25,6 +25,8 @@ TENANT_OWNED = (
     "evidence_records",
     "evidence_nodes",
     "evidence_checkpoints",
+    "evidence_emissions",
+    "evidence_outlets",
     "legal_holds",
     "idempotency_keys",
     "start_predictions",
@@ -37,6 +39,7 @@ TENANT_OWNED = (
     "usage_daily",
     "webhooks",
     "webhook_deliveries",
+    "failed_reactions",
 )
 LOOPS = ("processes", "event_consumers", "breakers", "leaders", "rate_buckets", "pool_loads")
 PEOPLE = (
@@ -82,8 +85,11 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_control", "UPDATE, DELETE", ("idempotency_keys",)),  # purging locks what it deletes
     ("ops_control", "DELETE", ("processes", "gate_intervals", "start_predictions")),
     ("ops_control", "UPDATE (sequence)", ("events",)),
+    ("ops_control", "UPDATE", ("evidence_outlets",)),
+    ("ops_control", "UPDATE, DELETE", ("failed_reactions",)),
+    ("ops_operator", "UPDATE (again_at)", ("failed_reactions",)),
     # Payload and salt can only be erased, by a trigger of `evidence.0004_retention`; a tombstone has to explain it.
-    ("ops_control", "UPDATE (number, state, ref, tries, payload, salt)", ("evidence_records",)),
+    ("ops_control", "UPDATE (number, payload, salt)", ("evidence_records",)),
     ("ops_control", "SELECT, INSERT, UPDATE, DELETE", BEAT),
     ("ops_operator", "INSERT, UPDATE", ("pauses", "legal_holds")),
     ("ops_operator", "INSERT", ("events",)),  # by its policy, of what is no tenant's

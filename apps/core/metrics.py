@@ -64,8 +64,17 @@ _events_behind = Gauge(
     registry=_registry,
     multiprocess_mode="mostrecent",
 )
+_reactions_failed = _counter(
+    "operations_reactions_failed_total",
+    "Reactions that failed at an event, by whether they will be tried again.",
+    "reaction",
+    "set_aside",
+)
 _webhook_tries = _counter(
     "operations_webhook_tries_total", "Requests to webhooks' receivers, by what came of them.", "outcome"
+)
+_evidence_erased = _counter(
+    "operations_evidence_erased_total", "Records of evidence whose bytes the plane erased, past their retention."
 )
 _log_lines_lost = _counter("operations_log_lines_lost_total", "Log lines that could not be written.")
 
@@ -98,6 +107,12 @@ _evidence_emission = _histogram(
     "operations_evidence_emission_seconds",
     "From a job's end to its evidence being accepted.",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 180, 900),
+)
+_audit_debt = Gauge(
+    "operations_evidence_audit_debt",
+    "Sealed evidence records that the sink was offered and has not accepted, with those behind them.",
+    registry=_registry,
+    multiprocess_mode="mostrecent",
 )
 _evidence_sealing = _histogram(
     "operations_evidence_sealing_seconds",
@@ -162,6 +177,11 @@ def events_behind(*, count: int, consumer: str) -> None:
     _events_behind.labels(consumer=consumer).set(max(0, count))
 
 
+def reaction_failed(*, reaction: str, set_aside: bool) -> None:
+    """Count a reaction that failed; `set_aside`: for good."""
+    _reactions_failed.labels(reaction=reaction, set_aside=str(set_aside).lower()).inc()
+
+
 def webhook_tried(*, outcome: str) -> None:
     """Count a request to a webhook's receiver: `accepted`, the class of its status (`5xx`), or why none came."""
     _webhook_tries.labels(outcome=outcome).inc()
@@ -197,9 +217,19 @@ def evidence_emitted(*, seconds: float) -> None:
     _evidence_emission.observe(max(0.0, seconds))
 
 
+def audit_debt(*, records: int) -> None:
+    """Say how many sealed records the sink does not accept now."""
+    _audit_debt.set(records)
+
+
 def evidence_sealed(*, seconds: float) -> None:
     """Observe how long a record waited for its seal."""
     _evidence_sealing.observe(seconds)
+
+
+def evidence_erased(*, records: int) -> None:
+    """Count records that lost their bytes: past their retention, and under no legal hold."""
+    _evidence_erased.inc(records)
 
 
 def heartbeat_seen(*, age_s: float, role: str) -> None:

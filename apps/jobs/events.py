@@ -13,6 +13,8 @@ FAILED = "operations.job.failed"
 CANCELLED = "operations.job.cancelled"
 REJECTED = "operations.job.rejected"
 RETRYING = "operations.job.retrying"
+PENDING_AUDIT = "operations.job.pending_audit"
+AUDITED = "operations.job.audited"
 CANCEL_REQUESTED = "operations.job.cancel_requested"
 RESUBMITTED = "operations.job.resubmitted"
 REPRIORITIZED = "operations.job.reprioritized"
@@ -21,7 +23,9 @@ QUEUE_RESUMED = "operations.queue.resumed"
 
 # What somebody asked for, as against what became of a job: each names who, as `by`.
 BY_REQUEST = (SUBMITTED, CANCEL_REQUESTED, RESUBMITTED, REPRIORITIZED, QUEUE_PAUSED, QUEUE_RESUMED)
-ALL = (*BY_REQUEST, COMPLETED, FAILED, CANCELLED, REJECTED, RETRYING)
+# What the evidence sink makes of a job that is over.
+OF_AUDIT = (PENDING_AUDIT, AUDITED)
+ALL = (*BY_REQUEST, COMPLETED, FAILED, CANCELLED, REJECTED, RETRYING, *OF_AUDIT)
 
 # The event that tells of entering a state; the other states are nobody's news.
 OF_STATE: dict[State, str] = {
@@ -84,6 +88,8 @@ MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
     REPRIORITIZED: ("A waiting job was given another priority.", PRIORITY_SCHEMA),
     QUEUE_PAUSED: ("Nothing of an environment, tenant or type is dispatched from now on.", PAUSE_SCHEMA),
     QUEUE_RESUMED: ("A pause is over.", PAUSE_SCHEMA),
+    PENDING_AUDIT: ("A job ended, and the evidence sink has not accepted its evidence; it is tried again.", SCHEMA),
+    AUDITED: ("The evidence of a job that read pending_audit was accepted.", SCHEMA),
     RETRYING: ("An attempt failed or was lost; the job will be tried again.", SCHEMA),
 }
 

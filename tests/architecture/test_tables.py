@@ -12,7 +12,7 @@ from tests.support.work import admitted
 
 pytestmark = pytest.mark.usefixtures("db")
 
-APPEND_ONLY = ["evidence_records", "evidence_nodes", "evidence_checkpoints", "events"]
+APPEND_ONLY = ["evidence_records", "evidence_nodes", "evidence_checkpoints", "evidence_emissions", "events"]
 RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 TABLES = "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public'"
 TENANT_TABLES = (

@@ -11,11 +11,13 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connection
 
+from apps.events import operations as event_log
 from apps.evidence import keys as log_keys
 from apps.tenancy import keys, operations
 from apps.tenancy.context import operator_reading
 from apps.tenancy.models import Role
-from opsplatform import production, roles, seeds
+from opsplatform import production, roles, seeds, wiring
+from workers import reactor
 
 LOCK = 0x6F707300
 # The first logins, and the tenant whose own each is: None is staff, who see every tenant.
@@ -44,6 +46,10 @@ class Command(BaseCommand):
                 call_command("migrate", interactive=False, verbosity=min(options["verbosity"], 1) - 1)
                 cursor.execute("RESET ROLE")
                 roles.grant(cursor)
+                # New reactions hear of what happens from now on. In the loops' role: the owner sees no events.
+                cursor.execute("SET ROLE ops_control")
+                event_log.begin(consumers=reactor.consumers(wiring.REACTIONS))
+                cursor.execute("RESET ROLE")
             with operator_reading():
                 seeds.lay(local=environment.local, storage_url=environment.storage_url)
                 if environment.local:

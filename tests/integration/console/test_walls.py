@@ -9,8 +9,9 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connection
 from django.test import Client
-from django.urls import URLPattern, get_resolver, reverse
+from django.urls import URLPattern, reverse
 
+from apps.console.urls import urlpatterns
 from apps.core.ids import uuid7
 from apps.tenancy import operations
 from apps.tenancy.context import NoTenantContextError, in_tenant, only_reading, operator_reading
@@ -19,8 +20,7 @@ from tests.integration.console.conftest import Past, SignedIn, at, page
 from tests.support.api import client
 from tests.support.walls import refused, tenants_in
 
-(CONSOLE,) = [each for each in get_resolver().url_patterns if getattr(each, "namespace", None) == "console"]
-ROUTES: dict[str, URLPattern] = {str(each.name): each for each in CONSOLE.url_patterns}
+ROUTES: dict[str, URLPattern] = {str(each.name): each for each in urlpatterns}
 TENANTS = sorted(name for name, route in ROUTES.items() if "tenant_id" in route.pattern.converters)
 JOBS = [name for name in TENANTS if "job_id" in ROUTES[name].pattern.converters]
 PART = {"HX-Request": "true"}
