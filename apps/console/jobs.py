@@ -16,7 +16,7 @@ from apps.console import parts, telling
 from apps.console.visits import Visit, not_there, tenants_page
 from apps.evidence import keys, receipts
 from apps.evidence.logs import Log
-from apps.evidence.queries import Verdict, examine
+from apps.evidence.queries import Verdict, examine, states_of
 from apps.jobs import glances, parsing, queries, representation
 from apps.jobs.models import Job
 from apps.jobs.queries import LogLine
@@ -89,6 +89,7 @@ def _story(request: HttpRequest, visit: Visit, row: Job) -> dict[str, Any]:
     decisions = queries.every_decision_of(row.job_id)
     verdicts = examine(subject_id=str(row.job_id))
     over = row.outcome is not None
+    emitted = _emitted(row)
     why = explain(row, keep_forecast=False)
     context = {
         "visit": visit,
@@ -105,6 +106,7 @@ def _story(request: HttpRequest, visit: Visit, row: Job) -> dict[str, Any]:
         "recoveries": telling.recoveries(attempts, over=over, by_hand=by_hand),
         "upstreams": queries.upstreams_of([row.job_id]).get(row.job_id, []),
         "evidence": _evidence(verdicts),
+        "emitted": emitted,
         "params": telling.flat(row.params) if row.params else [],
         "progress": _progress(row),
     }
@@ -115,7 +117,7 @@ def _story(request: HttpRequest, visit: Visit, row: Job) -> dict[str, Any]:
         template="console/story.html",
         context=context,
         address=reverse("console:story", args=[visit.tenant_id, row.job_id]),
-        renews=not (over and sealed),
+        renews=not (over and sealed and emitted is not None and row.status != "pending_audit"),
     )
 
 
@@ -135,6 +137,14 @@ def _evidence(verdicts: Iterable[Verdict]) -> dict[str, Any]:
     else:
         standing = "sealed" if found and all(verdict.number is not None for verdict in found) else "unsealed"
     return {"standing": standing if found else "none", "records": found}
+
+
+def _emitted(row: Job) -> str | None:
+    """Return what the sink calls the batch that brought it the job's outcome; None while it has not accepted one."""
+    if row.evidence_id is None:
+        return None
+    _, ref = states_of([row.evidence_id]).get(row.evidence_id, ("pending", None))
+    return ref
 
 
 def _log(visit: Visit, row: Job, *, after: tuple[int, int]) -> dict[str, Any]:
