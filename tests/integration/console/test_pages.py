@@ -149,8 +149,8 @@ class TestRenewing:
     def test_a_part_opened_by_itself_is_its_page(self, acme: Client) -> None:
         assert acme.get(at("acme", "history"), {"status": "failed"})["Location"] == f"{at('acme')}?status=failed"
 
-    def test_a_job_renews_itself_until_it_is_over_and_sealed(
-        self, acme: Client, control: Control, seal: Callable[[], None]
+    def test_a_job_renews_itself_until_it_is_over_sealed_and_accepted(
+        self, acme: Client, control: Control, seal: Callable[[], None], change: Change
     ) -> None:
         job_id = admitted()
         address = self.again(page(acme, at("acme", f"jobs/{job_id}")), "story")
@@ -166,6 +166,14 @@ class TestRenewing:
         seal()
         text = acme.get(self.again(text, "story"), headers=PART).content.decode()
         assert "is sealed in the tenant’s log" in text
+        assert "sink has not accepted it yet" in text
+        change(
+            "INSERT INTO evidence_emissions (emission_id, tenant_id, region, start, size, ref)"
+            " SELECT gen_random_uuid(), tenant_id, region, 0, max(number) + 1, 'kept-as-1' FROM evidence_records"
+            " WHERE tenant_id = 'acme' GROUP BY tenant_id, region"
+        )
+        text = acme.get(self.again(text, "story"), headers=PART).content.decode()
+        assert "kept-as-1" in text
         assert "hx-get" not in text
 
 
