@@ -37,7 +37,13 @@ TENANT_OWNED = (
     "usage_daily",
     "webhooks",
     "webhook_deliveries",
+    "tickets",
+    "ticket_entries",
+    "ticket_watchers",
+    "ticket_links",
+    "sla_policies",
 )
+TICKET_DESK = ("ticket_teams", "escalation_chains", "business_calendars")
 LOOPS = ("processes", "event_consumers", "breakers", "leaders", "rate_buckets", "pool_loads")
 PEOPLE = (
     "auth_user",
@@ -73,6 +79,10 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_app", "INSERT, UPDATE", ("webhooks",)),
     ("ops_app", "UPDATE (state, tries, due_at, settled_at)", ("webhook_deliveries",)),
     ("ops_app", "INSERT, UPDATE, DELETE", ("idempotency_keys",)),
+    ("ops_app", "SELECT", TICKET_DESK),
+    ("ops_app", "INSERT, UPDATE", ("tickets",)),
+    ("ops_app", "INSERT", ("ticket_entries", "ticket_links")),
+    ("ops_app", "INSERT, DELETE", ("ticket_watchers",)),
     ("ops_control", "SELECT", (*CONFIGURATION, *TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_control", "INSERT", (*TENANT_OWNED, *LOOPS)),
     ("ops_control", "UPDATE", ("jobs", "job_dependencies", "attempts", "gate_intervals", "usage_daily", *LOOPS)),
@@ -81,12 +91,20 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_control", "UPDATE, DELETE", ("webhook_deliveries",)),
     ("ops_control", "UPDATE, DELETE", ("idempotency_keys",)),  # purging locks what it deletes
     ("ops_control", "DELETE", ("processes", "gate_intervals", "start_predictions")),
+    ("ops_control", "SELECT", TICKET_DESK),
+    ("ops_control", "UPDATE", ("tickets",)),
+    ("ops_control", "DELETE", ("ticket_watchers",)),
     ("ops_control", "UPDATE (sequence)", ("events",)),
     # Payload and salt can only be erased, by a trigger of `evidence.0004_retention`; a tombstone has to explain it.
     ("ops_control", "UPDATE (number, state, ref, tries, payload, salt)", ("evidence_records",)),
     ("ops_control", "SELECT, INSERT, UPDATE, DELETE", BEAT),
     ("ops_operator", "INSERT, UPDATE", ("pauses", "legal_holds")),
     ("ops_operator", "INSERT", ("events",)),  # by its policy, of what is no tenant's
+    # The same of tickets that are no tenant's; a tenant's are acted on in the tenant's own context.
+    ("ops_operator", "INSERT, UPDATE", ("tickets",)),
+    ("ops_operator", "INSERT", ("ticket_entries", "ticket_links")),
+    ("ops_operator", "INSERT, DELETE", ("ticket_watchers",)),
+    ("ops_operator", "SELECT, INSERT, UPDATE, DELETE", (*TICKET_DESK, "sla_policies")),
     ("ops_operator", "SELECT", (*TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_operator", "SELECT, INSERT, UPDATE, DELETE", (*CONFIGURATION, *PEOPLE, *BEAT)),
 )
