@@ -138,4 +138,4 @@ def is_noted(occurrences: int) -> bool:
     A ticket of a million failures has a log that a person can read; how many there were, the ticket itself says.
     """
     step = 10 ** (len(str(occurrences)) - 1)
-    return occurrences % step == 0
+    return bool(occurrences % step == 0)

@@ -105,7 +105,7 @@ class Ticket(models.Model):
             ),
             # What a job's success may resolve: few of the tickets, asked for every success.
             models.Index(fields=["tenant", "kind"], name="tickets_of_jobs", condition=Q(status__in=OPEN, source="job")),
-            models.Index(fields=["module"], name="tickets_open_modules", condition=Q(status__in=OPEN)),
+            models.Index(fields=["module", "-id"], name="tickets_open_modules", condition=Q(status__in=OPEN)),
             models.Index(fields=["merged_into"], name="tickets_merged", condition=Q(merged_into__isnull=False)),
             models.Index(fields=["parent"], name="tickets_in_storm", condition=Q(parent__isnull=False)),
         ]

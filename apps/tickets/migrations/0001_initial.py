@@ -227,7 +227,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='ticket',
-            index=models.Index(condition=models.Q(('status__in', ['acknowledged', 'in_progress', 'open', 'waiting'])), fields=['module'], name='tickets_open_modules'),
+            index=models.Index(condition=models.Q(('status__in', ['acknowledged', 'in_progress', 'open', 'waiting'])), fields=['module', '-id'], name='tickets_open_modules'),
         ),
         migrations.AddIndex(
             model_name='ticket',
