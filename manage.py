@@ -14,6 +14,7 @@ ROLE_OF_COMMAND = {
     "evidence_erase": "control",
     "run_submitter": "control",
     "run_webhooks": "control",
+    "run_reactor": "control",
     "doctor": "control",
     "shell": "app",
 }

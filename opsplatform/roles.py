@@ -42,6 +42,7 @@ TENANT_OWNED = (
     "ticket_watchers",
     "ticket_links",
     "sla_policies",
+    "failed_reactions",
 )
 TICKET_DESK = ("ticket_teams", "escalation_chains", "business_calendars")
 LOOPS = ("processes", "event_consumers", "breakers", "leaders", "rate_buckets", "pool_loads")
@@ -95,6 +96,8 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_control", "UPDATE", ("tickets",)),
     ("ops_control", "DELETE", ("ticket_watchers",)),
     ("ops_control", "UPDATE (sequence)", ("events",)),
+    ("ops_control", "UPDATE, DELETE", ("failed_reactions",)),
+    ("ops_operator", "UPDATE (again_at)", ("failed_reactions",)),
     # Payload and salt can only be erased, by a trigger of `evidence.0004_retention`; a tombstone has to explain it.
     ("ops_control", "UPDATE (number, state, ref, tries, payload, salt)", ("evidence_records",)),
     ("ops_control", "SELECT, INSERT, UPDATE, DELETE", BEAT),

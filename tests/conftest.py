@@ -32,7 +32,7 @@ logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a request would d
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SWEPT = (
-    "jobs, job_dependencies, attempts, decisions, log_chunks, events, event_consumers, processes,"
+    "jobs, job_dependencies, attempts, decisions, log_chunks, failed_reactions, events, event_consumers, processes,"
     " evidence_records, evidence_nodes, evidence_checkpoints, legal_holds,"
     " breakers, idempotency_keys, leaders, rate_buckets, pool_loads, gate_intervals, start_predictions,"
     " pauses, schedules, schedule_fires, triggers, trigger_firings, usage_daily, webhooks, webhook_deliveries,"

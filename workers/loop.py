@@ -26,6 +26,11 @@ LOCKS = {
     "sealer": 0x6F707303,
     "submitter": 0x6F707304,
     "webhooks": 0x6F707306,
+    "reactor": 0x6F707307,
+    "emitter": 0x6F707308,
+    "watcher": 0x6F707309,
+    "notifier": 0x6F70730A,
+    "clerk": 0x6F70730B,
 }
 
 

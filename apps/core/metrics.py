@@ -64,6 +64,12 @@ _events_behind = Gauge(
     registry=_registry,
     multiprocess_mode="mostrecent",
 )
+_reactions_failed = _counter(
+    "operations_reactions_failed_total",
+    "Reactions that failed at an event, by whether they will be tried again.",
+    "reaction",
+    "set_aside",
+)
 _webhook_tries = _counter(
     "operations_webhook_tries_total", "Requests to webhooks' receivers, by what came of them.", "outcome"
 )
@@ -160,6 +166,11 @@ def event_delivered(*, seconds: float, consumer: str) -> None:
 def events_behind(*, count: int, consumer: str) -> None:
     """Say how many numbered events `consumer` was not delivered yet."""
     _events_behind.labels(consumer=consumer).set(max(0, count))
+
+
+def reaction_failed(*, reaction: str, set_aside: bool) -> None:
+    """Count a reaction that failed; `set_aside`: for good."""
+    _reactions_failed.labels(reaction=reaction, set_aside=str(set_aside).lower()).inc()
 
 
 def webhook_tried(*, outcome: str) -> None:

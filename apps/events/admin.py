@@ -13,7 +13,8 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from apps.core.admin.lists import SinceFilter
 from apps.core.admin.markup import as_json, brief, mono
 from apps.core.admin.pages import RecordAdmin, column
-from apps.events.models import Consumer, Event
+from apps.events import operations
+from apps.events.models import Consumer, Event, FailedReaction
 
 
 @admin.register(Event)
@@ -73,3 +74,31 @@ class ConsumerAdmin(RecordAdmin[Consumer]):
     def behind(self, row: Consumer) -> int:
         """Return how many numbered events it has not been delivered."""
         return int(row.events_behind)  # type: ignore[attr-defined]  # annotated above
+
+
+@admin.register(FailedReaction)
+class FailedReactionAdmin(RecordAdmin[FailedReaction]):
+    """Reactions that failed at an event for good: the defect repaired, have them tried again."""
+
+    list_display = ("failed_at", "reaction", "of_event", "of_tenant", "error_class", "error_at", "tries", "again_at")
+    list_filter = ("reaction", ("tenant", AutocompleteSelectFilter))
+    list_select_related = ("event",)
+    ordering = ("-failed_at",)
+    fields = ("reaction", "of_event", "of_tenant", "error_class", "error_at", "tries", "failed_at", "again_at")
+    actions = ("try_again",)  # type: ignore[assignment]  # records have none, as a rule
+
+    @column("Event")
+    def of_event(self, row: FailedReaction) -> str:
+        """Return what it failed at."""
+        return str(row.event)
+
+    @column("Tenant")
+    def of_tenant(self, row: FailedReaction) -> str | None:
+        """Return the tenant's id."""
+        return row.tenant_id
+
+    @admin.action(description="Try again")
+    def try_again(self, request: HttpRequest, queryset: QuerySet[FailedReaction]) -> None:
+        """Have the reactor try them once more."""
+        asked = operations.ask_again(failed_reaction_ids=queryset.values_list("pk", flat=True))
+        self.message_user(request, f"{asked} will be tried again within a second.")

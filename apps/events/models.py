@@ -57,7 +57,7 @@ class Event(models.Model):
 class Consumer(models.Model):
     """How far a follower of the log has come: everything up to `position` was delivered to it at least once."""
 
-    name = models.CharField(primary_key=True, max_length=64)
+    name = models.CharField(primary_key=True, max_length=128)
     position = models.BigIntegerField(default=0)
     moved_at = models.DateTimeField(db_default=ClockTimestamp())
 
@@ -66,3 +66,34 @@ class Consumer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} at {self.position}"
+
+
+class FailedReaction(models.Model):
+    """A reaction that failed at an event until the reactor set it aside. The row goes when a later try succeeds."""
+
+    failed_reaction_id = models.UUIDField(primary_key=True)
+    reaction = models.CharField(max_length=100, help_text="its dotted path")
+    event = models.ForeignKey(Event, models.PROTECT, db_index=False)
+    tenant = models.ForeignKey(Tenant, models.PROTECT, null=True, db_index=False)
+    tries = models.PositiveIntegerField(default=0)
+    error_class = models.CharField(max_length=100)
+    error_at = models.CharField(max_length=200, help_text="file and line")
+    failed_at = models.DateTimeField(db_default=ClockTimestamp())
+    again_at = models.DateTimeField(null=True, help_text="somebody asked for another try")
+
+    objects = TenantManager["FailedReaction"]()
+    every = models.Manager["FailedReaction"]()
+
+    class Meta:
+        db_table = "failed_reactions"
+        ordering = ["-failed_at"]
+        base_manager_name = "every"
+        constraints = [models.UniqueConstraint(fields=["reaction", "event"], name="failed_reaction_once")]
+        indexes = [
+            models.Index(
+                fields=["again_at"], name="failed_reactions_again", condition=models.Q(again_at__isnull=False)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.reaction} at event {self.event_id}"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from uuid import UUID
+
 from apps.core.database import preparing
+from apps.core.ids import uuid7
+from apps.events.models import Event
 
 # An insert for a WITH chain: whoever changes something appends this, so that the event is written by the very statement
 # that made it true. `{source}` has event_id, tenant_id, event_type, event_subject and event_data; rows without an
@@ -47,3 +52,55 @@ def advance(*, consumer: str, position: int) -> None:
             " moved_at = excluded.moved_at",
             [consumer, position],
         )
+
+
+BEGIN = """
+INSERT INTO event_consumers (name, position, moved_at)
+SELECT name, (SELECT coalesce(max(sequence), 0) FROM events), clock_timestamp() FROM unnest(%s::text[]) AS name
+ON CONFLICT (name) DO NOTHING
+"""
+SET_ASIDE = """
+INSERT INTO failed_reactions
+       (failed_reaction_id, reaction, event_id, tenant_id, tries, error_class, error_at, failed_at)
+VALUES (%(id)s, %(reaction)s, %(event)s, %(tenant)s, %(tries)s, %(error_class)s, %(error_at)s, clock_timestamp())
+ON CONFLICT (reaction, event_id) DO UPDATE
+   SET tries = failed_reactions.tries + excluded.tries, error_class = excluded.error_class,
+       error_at = excluded.error_at, failed_at = excluded.failed_at, again_at = NULL
+"""
+
+
+def begin(*, consumers: Iterable[str]) -> None:
+    """Let followers that are new begin at the log's end: what is long over is nobody's news."""
+    with preparing() as cursor:
+        cursor.execute(BEGIN, [list(consumers)])
+
+
+def set_aside(*, reaction: str, event: Event, tries: int, error_class: str, error_at: str) -> None:
+    """Keep that a reaction failed at an event for good, so that the follower can go on behind it."""
+    values = {
+        "id": uuid7(),
+        "reaction": reaction,
+        "event": event.event_id,
+        "tenant": event.tenant_id,
+        "tries": tries,
+        "error_class": error_class[:100],
+        "error_at": error_at[-200:],
+    }
+    with preparing() as cursor:
+        cursor.execute(SET_ASIDE, values)
+
+
+def ask_again(*, failed_reaction_ids: Iterable[UUID]) -> int:
+    """Have reactions that were set aside tried once more; return how many."""
+    with preparing() as cursor:
+        cursor.execute(
+            "UPDATE failed_reactions SET again_at = clock_timestamp() WHERE failed_reaction_id = ANY(%s)",
+            [list(failed_reaction_ids)],
+        )
+        return int(cursor.rowcount)
+
+
+def made_good(*, failed_reaction_id: UUID) -> None:
+    """Forget a failure, in the transaction in which the reaction succeeded at last."""
+    with preparing() as cursor:
+        cursor.execute("DELETE FROM failed_reactions WHERE failed_reaction_id = %s", [failed_reaction_id])

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from apps.events.models import Consumer, Event
+from apps.events.models import Consumer, Event, FailedReaction
 from apps.tenancy.context import operator_reading
 from apps.tenancy.reading import Scope, contexts_of
 
@@ -50,6 +50,22 @@ def after(*, position: int, limit: int, upto: int | None = None, filters: Filter
     if upto is not None:
         rows = rows.filter(sequence__lte=upto)
     return list(rows.order_by("sequence")[:limit])
+
+
+def of_types(types: Sequence[str], *, position: int, upto: int) -> Sequence[Event]:
+    """Return the events of these types numbered after `position`, up to and with `upto`; oldest first."""
+    return list(Event.objects.filter(type__in=types, sequence__gt=position, sequence__lte=upto).order_by("sequence"))
+
+
+def to_try_again(*, limit: int) -> Sequence[FailedReaction]:
+    """Return reactions that somebody wants tried once more, with their events; the longest asked first."""
+    asked = FailedReaction.objects.filter(again_at__isnull=False).order_by("again_at").select_related("event")
+    return list(asked[:limit])
+
+
+def set_aside() -> int:
+    """Return how many reactions failed for good, in the current context."""
+    return FailedReaction.objects.count()
 
 
 def page(scope: Scope, *, position: int, upto: int, limit: int, filters: Filters = EVERYTHING) -> list[Event]:

@@ -20,6 +20,7 @@ PROCESSES = {
     "relay",
     "sealer",
     "submitter",
+    "reactor",
     "webhooks",
     "beat",
     "flower",

@@ -11,10 +11,12 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connection
 
+from apps.events import operations as event_log
 from apps.evidence import keys as log_keys
 from apps.tenancy import keys
 from apps.tenancy.context import operator_reading
-from opsplatform import production, roles, seeds
+from opsplatform import production, roles, seeds, wiring
+from workers import reactor
 
 LOCK = 0x6F707300
 PEOPLE = ("operator", "approver")
@@ -42,6 +44,10 @@ class Command(BaseCommand):
                 call_command("migrate", interactive=False, verbosity=min(options["verbosity"], 1) - 1)
                 cursor.execute("RESET ROLE")
                 roles.grant(cursor)
+                # New reactions hear of what happens from now on. In the loops' role: the owner sees no events.
+                cursor.execute("SET ROLE ops_control")
+                event_log.begin(consumers=reactor.consumers(wiring.REACTIONS))
+                cursor.execute("RESET ROLE")
             with operator_reading():
                 seeds.lay(local=environment.local, storage_url=environment.storage_url)
                 if environment.local:
