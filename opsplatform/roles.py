@@ -43,7 +43,15 @@ TENANT_OWNED = (
     "ticket_links",
     "sla_policies",
     "failed_reactions",
+    "notifications",
+    "notification_signals",
+    "notification_deliveries",
+    "notification_attempts",
+    "notification_deadlines",
+    "inbox_items",
 )
+# A channel's settings are sealed, and no request that a token makes reads them.
+ROUTING = ("notification_channels", "notification_routes", "notification_silences")
 TICKET_DESK = ("ticket_teams", "escalation_chains", "business_calendars")
 LOOPS = ("processes", "event_consumers", "breakers", "leaders", "rate_buckets", "pool_loads")
 PEOPLE = (
@@ -84,6 +92,10 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_app", "INSERT, UPDATE", ("tickets",)),
     ("ops_app", "INSERT", ("ticket_entries", "ticket_links")),
     ("ops_app", "INSERT, DELETE", ("ticket_watchers",)),
+    ("ops_app", "INSERT", ("notifications", "notification_signals", "notification_deadlines")),
+    ("ops_app", "UPDATE", ("notifications",)),
+    ("ops_app", "UPDATE (read_at, read_by)", ("inbox_items",)),
+    ("ops_app", "SELECT (channel_id, name, kind)", ("notification_channels",)),
     ("ops_control", "SELECT", (*CONFIGURATION, *TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_control", "INSERT", (*TENANT_OWNED, *LOOPS)),
     ("ops_control", "UPDATE", ("jobs", "job_dependencies", "attempts", "gate_intervals", "usage_daily", *LOOPS)),
@@ -101,7 +113,26 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     # Payload and salt can only be erased, by a trigger of `evidence.0004_retention`; a tombstone has to explain it.
     ("ops_control", "UPDATE (number, state, ref, tries, payload, salt)", ("evidence_records",)),
     ("ops_control", "SELECT, INSERT, UPDATE, DELETE", BEAT),
+    ("ops_control", "SELECT", ROUTING),
+    ("ops_control", "INSERT, UPDATE", ("notification_channels",)),
+    ("ops_control", "SELECT, INSERT, UPDATE, DELETE", ("notification_groups",)),
+    (
+        "ops_control",
+        "UPDATE, DELETE",
+        (
+            "notifications",
+            "notification_signals",
+            "notification_deliveries",
+            "notification_attempts",
+            "notification_deadlines",
+            "inbox_items",
+        ),
+    ),
     ("ops_operator", "INSERT, UPDATE", ("pauses", "legal_holds")),
+    ("ops_operator", "INSERT, UPDATE", ("notifications", "notification_signals", "notification_deadlines")),
+    ("ops_operator", "UPDATE", ("inbox_items",)),
+    ("ops_operator", "SELECT", ("notification_groups",)),
+    ("ops_operator", "SELECT, INSERT, UPDATE, DELETE", ROUTING),
     ("ops_operator", "INSERT", ("events",)),  # by its policy, of what is no tenant's
     # The same of tickets that are no tenant's; a tenant's are acted on in the tenant's own context.
     ("ops_operator", "INSERT, UPDATE", ("tickets",)),

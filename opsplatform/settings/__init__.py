@@ -56,6 +56,7 @@ INSTALLED_APPS = [
     "apps.subscription",
     "apps.jobs",
     "apps.schedules",
+    "apps.notifications",
     "apps.tickets",
     "opsplatform",
 ]

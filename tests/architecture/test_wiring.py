@@ -27,6 +27,10 @@ UNHEARD = {
     "operations.queue.resumed",
     "operations.webhook.disabled",
     "operations.webhook.test",
+    "operations.alert.raised",
+    "operations.alert.acknowledged",
+    "operations.alert.resolved",
+    "operations.alert.undelivered",
 }
 
 
