@@ -36,6 +36,12 @@ def states_of(record_ids: Collection[UUID]) -> dict[UUID, tuple[str, str | None]
     return {record_id: (state, ref) for record_id, state, ref in rows}
 
 
+def leaf_of_record(record_id: UUID) -> str | None:
+    """Return the leaf of a record as `sha256:<hex>`, in the current context; None where there is no such record."""
+    leaf = Record.objects.filter(record_id=record_id).values_list("leaf", flat=True).first()
+    return None if leaf is None else f"sha256:{bytes(leaf).hex()}"
+
+
 def unsealed() -> bool:
     """Return whether a committed record waits for its seal, in the current context; one look into a small index."""
     with preparing() as cursor:

@@ -32,7 +32,7 @@ class EscalationChain(models.Model):
     """
 
     name = models.SlugField(primary_key=True, max_length=48)
-    steps = models.JSONField(help_text='[{"after_s": 900, "tell": ["team:operations", "person:alice"]}, …]')
+    steps = models.JSONField(help_text='[{"after_s": 900, "tell": ["team:batch", "operators"]}, …]')
     rounds = models.PositiveSmallIntegerField(default=1, help_text="how often it goes from the first to the last step")
 
     class Meta:

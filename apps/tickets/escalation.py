@@ -13,7 +13,7 @@ from apps.tickets.entries import Entry, Kind
 MOST_STEPS: Final = 20
 MOST_ROUNDS: Final = 5
 LONGEST_S: Final = 7 * 86_400
-_TELLS = re.compile(r"(team|person|role):[\w.@+-]{1,128}")
+_TELLS = re.compile(r"operators|tenant|(team|person|role|module):[A-Za-z0-9][A-Za-z0-9@._+-]{0,99}")
 # From here on a chain is at its beginning: the ticket became somebody's to take.
 BEGINS: Final = frozenset({Kind.OPENED, Kind.ACK_EXPIRED, Kind.REOPENED, Kind.UNMERGED})
 
@@ -24,7 +24,7 @@ class BadChainError(ValueError):
 
 @dataclass(frozen=True)
 class Step:
-    """Wait so many seconds for somebody to take the ticket, then tell these: `team:…`, `person:…`, `role:…`."""
+    """Wait so many seconds for somebody to take the ticket, then tell these: `operators`, `team:…`, `person:…`, …"""
 
     after_s: int
     tell: tuple[str, ...]
@@ -35,7 +35,7 @@ class Chain:
     """The steps in order, and how often they are gone through."""
 
     name: str = "default"
-    steps: tuple[Step, ...] = (Step(900, ("role:operator",)), Step(1800, ("role:operator",)))
+    steps: tuple[Step, ...] = (Step(900, ("operators",)), Step(1800, ("operators",)))
     rounds: int = 1
 
     @classmethod
@@ -96,5 +96,5 @@ def _step(number: int, said: Any) -> Step:
     if not isinstance(after_s, int) or isinstance(after_s, bool) or not 0 <= after_s <= LONGEST_S:
         raise BadChainError(f"steps[{number}].after_s: seconds from 0 to {LONGEST_S} would be right")
     if not isinstance(tell, list) or not tell or not all(isinstance(e, str) and _TELLS.fullmatch(e) for e in tell):
-        raise BadChainError(f"steps[{number}].tell: words like team:operations, person:alice, role:operator")
+        raise BadChainError(f"steps[{number}].tell: words like operators, team:batch, person:alice")
     return Step(after_s, tuple(tell))

@@ -63,7 +63,12 @@ MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     ESCALATED: (
         "Nobody took it in time, or it repeats: others are told.",
-        _schema(reason={"enum": ["unacknowledged", "repeats"]}, step={"type": "integer"}, tells=_TEXTS),
+        _schema(
+            reason={"enum": ["unacknowledged", "repeats"]},
+            step={"type": "integer"},
+            number={"type": "integer", "description": "of its escalations"},
+            tells=_TEXTS,
+        ),
     ),
     RESOLVED: (
         "The cause is gone: somebody says so, or the job type succeeded again.",

@@ -90,8 +90,11 @@ def _breaches(ticket: Standing, *, now: datetime) -> Iterator[tuple[datetime, Du
 
 
 def _escalations(ticket: Standing, *, now: datetime) -> Iterator[tuple[datetime, Due]]:
+    number = sum(each.kind is Kind.ESCALATED for each in ticket.entries) + 1
     if raised_unheard(ticket.entries):
-        yield now, Due(kind=Kind.ESCALATED, data={"reason": "repeats", "tells": list(ticket.chain.steps[0].tell)})
+        data: dict[str, Any] = {"reason": "repeats", "number": number, "tells": list(ticket.chain.steps[0].tell)}
+        yield now, Due(kind=Kind.ESCALATED, data=data)
+        return
     if ticket.state is not State.OPEN:
         return
     step = following(ticket.entries, chain=ticket.chain)
@@ -100,5 +103,5 @@ def _escalations(ticket: Standing, *, now: datetime) -> Iterator[tuple[datetime,
     if step.number is None:
         yield step.at, Due(kind=Kind.ESCALATION_ENDED)
     else:
-        data = {"reason": "unacknowledged", "step": step.number, "tells": list(step.tells)}
+        data = {"reason": "unacknowledged", "number": number, "step": step.number, "tells": list(step.tells)}
         yield step.at, Due(kind=Kind.ESCALATED, data=data)

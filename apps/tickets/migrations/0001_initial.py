@@ -68,7 +68,7 @@ class Migration(migrations.Migration):
             name='EscalationChain',
             fields=[
                 ('name', models.SlugField(max_length=48, primary_key=True, serialize=False)),
-                ('steps', models.JSONField(help_text='[{"after_s": 900, "tell": ["team:operations", "person:alice"]}, …]')),
+                ('steps', models.JSONField(help_text='[{"after_s": 900, "tell": ["team:batch", "operators"]}, …]')),
                 ('rounds', models.PositiveSmallIntegerField(default=1, help_text='how often it goes from the first to the last step')),
             ],
             options={
