@@ -15,6 +15,7 @@ ROLE_OF_COMMAND = {
     "run_submitter": "control",
     "run_webhooks": "control",
     "run_reactor": "control",
+    "run_clerk": "control",
     "doctor": "control",
     "shell": "app",
 }

@@ -118,13 +118,14 @@ class Ended(NamedTuple):
     job_id: UUID
     tenant_id: str
     type: str
+    status: str
     error: dict[str, Any] | None
     reason_code: str | None
     parent_id: UUID | None
     record_id: UUID | None
 
 
-ENDED = "SELECT job_id, tenant_id, type, error, reason_code, parent_id, evidence_id FROM jobs WHERE job_id = %s"
+ENDED = "SELECT job_id, tenant_id, type, status, error, reason_code, parent_id, evidence_id FROM jobs WHERE job_id = %s"
 
 
 def ended(job_id: UUID) -> Ended | None:
@@ -132,7 +133,7 @@ def ended(job_id: UUID) -> Ended | None:
     with preparing() as cursor:
         cursor.execute(ENDED, [job_id])
         row = cursor.fetchone()
-    return None if row is None else Ended(*row)._replace(error=loaded(row[3]))
+    return None if row is None else Ended(*row)._replace(error=loaded(row[4]))
 
 
 # A bound on how far back is looked: a type that has not succeeded for so many jobs of its tenant has no good run.

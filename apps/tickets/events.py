@@ -65,9 +65,9 @@ MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
         "Nobody took it in time, or it repeats: others are told.",
         _schema(
             reason={"enum": ["unacknowledged", "repeats"]},
-            step={"type": "integer"},
-            number={"type": "integer", "description": "of its escalations"},
-            tells=_TEXTS,
+            number={"type": "integer", "minimum": 1, "description": "how many escalations there were, this one too"},
+            step={"type": "integer", "minimum": 1, "description": "of its chain"},
+            tells={**_TEXTS, "description": "operators, team:…, person:…, role:…"},
         ),
     ),
     RESOLVED: (

@@ -6,6 +6,7 @@ for the same event it says nothing: an event's id is the cause.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 from uuid import UUID
@@ -20,6 +21,8 @@ from apps.tickets.sla import Goal
 OPERATORS: Final = "operators"
 BY: Final = "tickets"
 MOST_TOLD: Final = 8
+# A comment may speak to a name that nobody could have; that is no reason to tell nobody else.
+WORD: Final = re.compile(r"operators|tenant|(person|role|module):[A-Za-z0-9][A-Za-z0-9@._+-]{0,99}")
 
 
 def assigned(ticket: Ticket, *, assignee: str | None, team: str | None, by: str, cause: UUID) -> None:
@@ -103,7 +106,7 @@ def _audience(words: Sequence[str], *, tenant_id: str | None) -> list[str]:
     for word in words:
         people = _members(word.removeprefix("team:")) if word.startswith("team:") else [word]
         told |= dict.fromkeys(people or [OPERATORS])
-    known = [each for each in told if each != "tenant" or tenant_id is not None]
+    known = [each for each in told if WORD.fullmatch(each) and (each != "tenant" or tenant_id is not None)]
     return (known or [OPERATORS])[:MOST_TOLD]
 
 
@@ -113,7 +116,7 @@ def _members(team: str) -> list[str]:
 
 
 def _failures(ticket: Ticket) -> Iterable[str]:
-    """Return the keys of the alerts of the failures that it speaks for: its own, and those of what was merged into it."""
+    """Return the keys of the alerts of the failures it speaks for: its own, and those of what was merged into it."""
     merged = Ticket.objects.filter(merged_into_id=ticket.id)
     marks = [each.fingerprint for each in (ticket, *merged) if each.source == "job" and each.fingerprint]
     return [dedup_key(each) for each in dict.fromkeys(marks)]

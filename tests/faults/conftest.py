@@ -21,6 +21,7 @@ PROCESSES = {
     "sealer",
     "submitter",
     "reactor",
+    "clerk",
     "webhooks",
     "beat",
     "flower",
