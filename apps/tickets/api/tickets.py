@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.core import asked as query
+from apps.core import problems
 from apps.core.asked import bad_field
 from apps.core.ids import BadIdError, parse_id
 from apps.jobs import queries as job_queries
@@ -22,6 +23,7 @@ from apps.tenancy import idempotency
 from apps.tenancy.authentication import principal_of
 from apps.tenancy.permissions import tenant_or_404
 from apps.tenancy.principals import AllTenants
+from apps.tenancy.queries import region_of
 from apps.tenancy.reading import contexts
 from apps.tenancy.rows import IN_TENANT, PAGED
 from apps.tickets import fields, queries, representation
@@ -70,6 +72,8 @@ class OpenTicket(APIView):
         tenant_id = None if platforms else tenant_or_404(principal, named)
 
         def act() -> Response:
+            if tenant_id is not None and region_of(tenant_id) is None:
+                raise problems.NotFound
             made = report(_trouble(values, tenant_id=tenant_id, by=principal.subject))
             fresh = made.became is Became.OPENED
             headers = {"Location": f"/operations/tickets/{made.ticket_id}"}

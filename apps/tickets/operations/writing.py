@@ -52,13 +52,14 @@ WITH changed AS (
 ), news AS (
     SELECT t.event_id, changed.tenant_id, t.event_type, changed.id::text AS event_subject, t.event_data
       FROM changed, jsonb_to_recordset(%(events)s) AS t(event_id uuid, event_type text, event_data jsonb)
-), told AS ({event_log.APPEND.format(source="news")}
-), proof AS (
-    SELECT changed.tenant_id, p.* FROM changed,
-           jsonb_to_recordset(%(proofs)s) AS p(region text, fence bigint, {evidence_log.COLUMNS})
-), proven AS ({PROVEN})
+), told AS ({event_log.APPEND.format(source="news")}){{proven}}
 SELECT id FROM changed
 """
+# Only where there is something to prove: the role of people, who write what is the platform's, may append no evidence.
+PROVING = f""", proof AS (
+    SELECT changed.tenant_id, p.* FROM changed,
+           jsonb_to_recordset(%(proof)s) AS p(region text, fence bigint, {evidence_log.COLUMNS})
+), proven AS ({PROVEN})"""
 
 
 class NoTicketError(LookupError):
@@ -147,11 +148,12 @@ def write(change: Change, *, held: Held, by: str) -> Ticket:
     values = {f"set_{name}": _bound(name, value) for name, value in change.sets.items()}
     values |= {"id": ticket.id, "version": before, "bump": int(change.counts)}
     values |= {"notes": _notes(change.notes, by=by), "events": _events(change, ticket=ticket, by=by)}
-    values |= {"proofs": _proofs(change, ticket=ticket)}
+    if change.proof is not None:
+        values["proof"] = _proof(change.proof, ticket=ticket)
     sets = "".join(f"{name} = %(set_{name})s, " for name in change.sets)
     try:
         with connection.cursor() as cursor:
-            cursor.execute(WRITE.format(sets=sets), values)
+            cursor.execute(WRITE.format(sets=sets, proven=PROVING if change.proof else ""), values)
             if cursor.fetchone() is None:
                 raise StaleVersionError(version=before)
     except IntegrityError as error:
@@ -181,9 +183,7 @@ def _events(change: Change, *, ticket: Ticket, by: str) -> str:
     return orjson.dumps(told).decode()
 
 
-def _proofs(change: Change, *, ticket: Ticket) -> str:
-    if change.proof is None or ticket.tenant_id is None:
-        return "[]"
-    statement, region, fence = change.proof
+def _proof(proof: tuple[Statement, str, int], *, ticket: Ticket) -> str:
+    statement, region, fence = proof
     row = evidence_log.row(statement, subject_id=str(ticket.id)) | {"region": region, "fence": fence}
     return orjson.dumps([row]).decode()
