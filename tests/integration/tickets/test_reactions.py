@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from apps.core.clock import system_now
 from apps.core.ids import uuid7
@@ -327,7 +327,7 @@ class TestOtherTrouble:
 
     def test_a_recovery_over_its_budget_owes_somebody_a_ticket(self, control: Control, rows: Rows) -> None:
         told = {"module": "etl", "component": "loader", "action": "restart_pool", "severity": "critical"}
-        with control():
+        with control(), transaction.atomic():
             for sequence in (1, 2, 2):
                 reactions.on_recovery_exhausted(
                     event("operations.health.recovery_exhausted", tenant=None, sequence=sequence, **told)
@@ -345,7 +345,7 @@ class TestOtherTrouble:
         self, control: Control, rows: Rows, look: Look, react: React
     ) -> None:
         told = {"notification_id": str(uuid7()), "severity": "error", "category": "alert", "source": "etl"}
-        with control():
+        with control(), transaction.atomic():
             reactions.on_alert_undelivered(event("operations.alert.undelivered", **told, component=None, by="x"))
         (row,) = rows()
         assert (row["tenant_id"], row["source"], row["issue"]) == ("acme", "alert", "An alert about etl reached nobody")
@@ -353,7 +353,7 @@ class TestOtherTrouble:
         assert [each["ref"] for each in links] == [told["notification_id"]]
 
     def test_each_stalled_migration_has_its_own_ticket(self, control: Control, rows: Rows) -> None:
-        with control():
+        with control(), transaction.atomic():
             for n, migration in enumerate(("m1", "m2", "m1"), start=1):
                 told = {"migration_id": migration}
                 reactions.on_migration_stalled(event("operations.migration.stalled", tenant=None, sequence=n, **told))
