@@ -25,8 +25,19 @@ JOB_TYPES = (
     "workers.catalog.http_call",
 )
 
-# Event type → what reacts to it, by dotted path. Nothing reacts yet: every event is heard by the stream and the log.
-REACTIONS: dict[str, tuple[str, ...]] = {}
+# Event type → what reacts to it, by dotted path. Every event is heard by the stream and the log, too.
+TICKET_NEWS = ("apps.tickets.reactions.on_ticket_news",)
+REACTIONS: dict[str, tuple[str, ...]] = {
+    "operations.job.failed": ("apps.tickets.reactions.on_job_failed",),
+    "operations.job.completed": ("apps.tickets.reactions.on_job_completed",),
+    "operations.alert.undelivered": ("apps.tickets.reactions.on_alert_undelivered",),
+    "operations.ticket.acknowledged": TICKET_NEWS,
+    "operations.ticket.assigned": TICKET_NEWS,
+    "operations.ticket.escalated": TICKET_NEWS,
+    "operations.ticket.mentioned": TICKET_NEWS,
+    "operations.ticket.resolved": TICKET_NEWS,
+    "operations.ticket.sla_breached": TICKET_NEWS,
+}
 
 # Recovery action → function, by dotted path: what a policy of `recovery_policies` may call for.
 RECOVERY_ACTIONS: dict[str, str] = {

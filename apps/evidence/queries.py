@@ -74,6 +74,12 @@ def debts() -> list[tuple[Log, int, datetime, str]]:
     return [(Log(tenant_id, region), owed, since, error) for tenant_id, region, owed, since, error in rows]
 
 
+def leaf_of_record(record_id: UUID) -> str | None:
+    """Return the leaf of a record as `sha256:<hex>`, in the current context; None where there is no such record."""
+    leaf = Record.objects.filter(record_id=record_id).values_list("leaf", flat=True).first()
+    return None if leaf is None else f"sha256:{bytes(leaf).hex()}"
+
+
 def unsealed() -> bool:
     """Return whether a committed record waits for its seal, in the current context; one look into a small index."""
     with preparing() as cursor:

@@ -57,6 +57,8 @@ INSTALLED_APPS = [
     "apps.jobs",
     "apps.schedules",
     "apps.health",
+    "apps.notifications",
+    "apps.tickets",
     "apps.console",
     "opsplatform",
 ]
@@ -149,6 +151,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "StateEnum": "apps.schedules.models.FIRE_STATES",
         "DeliveryStateEnum": "apps.webhooks.models.STATES",
         "HealthStatusEnum": "apps.health.models.STATUSES",
+        "TicketStatusEnum": "apps.tickets.models.STATES",
     },
     # The pages' scripts come out of a wheel: no browser of ours asks another host.
     "SWAGGER_UI_DIST": "SIDECAR",

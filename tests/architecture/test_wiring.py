@@ -15,8 +15,6 @@ from opsplatform import wiring
 # Told to the log, the stream and webhooks; nothing in the house reacts to it. Take a line out when something does.
 UNHEARD = {
     "operations.job.submitted",
-    "operations.job.completed",
-    "operations.job.failed",
     "operations.job.cancelled",
     "operations.job.rejected",
     "operations.job.retrying",
@@ -38,6 +36,14 @@ UNHEARD = {
     "operations.health.trusted",
     "operations.health.recovery",
     "operations.health.recovery_exhausted",
+    "operations.alert.raised",
+    "operations.alert.acknowledged",
+    "operations.alert.resolved",
+    "operations.ticket.created",
+    "operations.ticket.closed",
+    "operations.ticket.reopened",
+    "operations.ticket.merged",
+    "operations.ticket.unmerged",
 }
 
 
