@@ -19,6 +19,9 @@ ROLE_OF_COMMAND = {
     "run_reactor": "control",
     "run_emitter": "control",
     "run_clerk": "control",
+    "run_notifier": "control",
+    "why_told": "control",
+    "route_simulate": "control",
     "doctor": "control",
     "shell": "app",
 }

@@ -9,6 +9,7 @@ from django.conf import settings
 
 from apps.health import actions
 from apps.jobs import points, types
+from apps.notifications import kinds
 from opsplatform import decision_points
 
 # The built-in job types: a module each. Others come by entry point, or by OPS_JOB_TYPES.
@@ -25,10 +26,23 @@ JOB_TYPES = (
     "workers.catalog.http_call",
 )
 
+# The kinds of notification channels: a module each.
+CHANNELS = (
+    "workers.channels.inbox",
+    "workers.channels.email",
+    "workers.channels.webhook",
+    "workers.channels.pagerduty",
+    "workers.channels.slack",
+    "workers.channels.apprise",
+)
+
 # Event type → what reacts to it, by dotted path. Every event is heard by the stream and the log, too.
 TICKET_NEWS = ("apps.tickets.reactions.on_ticket_news",)
 REACTIONS: dict[str, tuple[str, ...]] = {
-    "operations.job.failed": ("apps.tickets.reactions.on_job_failed",),
+    "operations.job.failed": (
+        "apps.tickets.reactions.on_job_failed",
+        "apps.notifications.reactions.on_job_failed",
+    ),
     "operations.job.completed": ("apps.tickets.reactions.on_job_completed",),
     "operations.alert.undelivered": ("apps.tickets.reactions.on_alert_undelivered",),
     "operations.ticket.acknowledged": TICKET_NEWS,
@@ -54,5 +68,6 @@ RECOVERY_ACTIONS: dict[str, str] = {
 def install() -> None:
     """Load the job types (a bad one ends the process, by name), say who decides and what recovery can do."""
     types.load(modules=(*JOB_TYPES, *settings.ENVIRONMENT.job_types))
+    kinds.load(CHANNELS)
     points.install(decision_points.chosen(settings.ENVIRONMENT))
     actions.install(RECOVERY_ACTIONS)
