@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
-from apps.console import parts, telling
+from apps.console import beside, parts, telling
 from apps.console.visits import Visit, not_there, tenants_page
 from apps.evidence import keys, receipts
 from apps.evidence.logs import Log
@@ -107,6 +107,7 @@ def _story(request: HttpRequest, visit: Visit, row: Job) -> dict[str, Any]:
         "upstreams": queries.upstreams_of([row.job_id]).get(row.job_id, []),
         "evidence": _evidence(verdicts),
         "emitted": emitted,
+        "tickets": beside.tickets_about(visit, row.job_id),
         "params": telling.flat(row.params) if row.params else [],
         "progress": _progress(row),
     }

@@ -12,6 +12,7 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from apps.console import asking, parts
+from apps.console import beside as beside_panels
 from apps.console.asking import Asked
 from apps.console.visits import Visit, Visitor, is_fragment, persons_page, tenants_page
 from apps.core.clock import DatabaseClock
@@ -109,7 +110,12 @@ def _beside(request: HttpRequest, visit: Visit) -> dict[str, Any]:
         request,
         name="beside",
         template="console/beside.html",
-        context={"visit": visit},
+        context={
+            "visit": visit,
+            "alerts": beside_panels.alerts(visit),
+            "tickets": beside_panels.tickets(visit),
+            "health": beside_panels.health(visit),
+        },
         address=reverse("console:beside", args=[visit.tenant_id]),
     )
 

@@ -13,6 +13,26 @@ MILLISECOND_S: Final = 0.001
 GOOD, BAD, WARN, LIVE, PLAIN = "good", "bad", "warn", "live", "plain"
 
 TONES: Final = {
+    "up": GOOD,
+    "helped": GOOD,
+    "delivered": GOOD,
+    "sent": GOOD,
+    "resolved": GOOD,
+    "down": BAD,
+    "critical": BAD,
+    "error": BAD,
+    "undelivered": BAD,
+    "did_not_help": BAD,
+    "exhausted": BAD,
+    "degraded": WARN,
+    "unknown": WARN,
+    "grace": WARN,
+    "warning": WARN,
+    "open": WARN,
+    "in_progress": LIVE,
+    "acknowledged": LIVE,
+    "info": LIVE,
+    "pending": LIVE,
     "succeeded": GOOD,
     "allowed": GOOD,
     "failed": BAD,
@@ -167,6 +187,51 @@ def flat(value: Any, *, most: int = 200) -> list[tuple[str, str]]:
     _flatten(value, "", found)
     rest = len(found) - most
     return found if rest <= 0 else [*found[:most], ("…", f"and {rest} more")]
+
+
+# Of a ticket's log: what happened, with what its data holds beside it.
+ENTRIES: Final = {
+    "opened": "opened it",
+    "repeated": "It happened again: {occurrences} times by then",
+    "severity_raised": "Its severity rose from {before} to {after}",
+    "acknowledged": "has seen it",
+    "ack_expired": "It was seen, and nothing followed: it is open again",
+    "unassigned": "gave it to nobody",
+    "started": "is at work on it",
+    "waiting": "has it wait: {reason}",
+    "commented": "said: {text}",
+    "escalation_ended": "Nobody came, and there is nobody further to tell",
+    "response_breached": "It was not answered in the time that was promised",
+    "resolution_breached": "It was not resolved in the time that was promised",
+    "succeeded": "The job type succeeded again",
+    "resolved": "resolved it: {resolution}",
+    "auto_resolved": "The plane resolved it: {resolution}",
+    "closed": "closed it",
+    "auto_closed": "Closed: nothing more was heard of it",
+    "reopened": "It is open again: {reason}",
+    "merged": "merged it into another",
+    "unmerged": "took it out of another again",
+    "absorbed": "merged another into it",
+    "released": "took another out of it again",
+    "joined_storm": "It became part of a storm",
+    "storm_grew": "The storm grew: {issue}",
+}
+
+
+class _Said(dict[str, Any]):
+    """What an entry's data says; a word that it does not hold is left out."""
+
+    def __missing__(self, name: str) -> str:
+        return "…"
+
+
+def entry(kind: str, data: Mapping[str, Any]) -> str:
+    """Return a line of a ticket's log in words; what has no sentence of its own says its kind and what it holds."""
+    sentence = ENTRIES.get(kind)
+    if sentence is not None:
+        return sentence.format_map(_Said({name: value for name, value in data.items() if value not in (None, "")}))
+    held = ", ".join(text for _, text in flat(data)) if data else ""
+    return f"{words(kind)}{f': {held}' if held else ''}"
 
 
 def _flatten(value: Any, path: str, found: list[tuple[str, str]]) -> None:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.console import jobs, pages, signing
+from apps.console import jobs, pages, signing, trouble
 
 app_name = "console"
 
@@ -17,4 +17,6 @@ urlpatterns = [
     path("<slug:tenant_id>/jobs/<uuid:job_id>/story", jobs.story, name="story"),
     path("<slug:tenant_id>/jobs/<uuid:job_id>/log", jobs.log, name="log"),
     path("<slug:tenant_id>/jobs/<uuid:job_id>/receipt", jobs.receipt, name="receipt"),
+    path("<slug:tenant_id>/alerts/<uuid:alert_id>", trouble.alert, name="alert"),
+    path("<slug:tenant_id>/tickets/<uuid:ticket_id>", trouble.ticket, name="ticket"),
 ]

@@ -27,8 +27,12 @@ MOST_ENTRIES = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """Which tickets; None is all. `open`: those that still owe somebody something, or those that do not."""
+    """Which tickets; None is all. `open`: those that still owe somebody something, or those that do not.
 
+    `tenant_id` is for whoever reads across tenants.
+    """
+
+    tenant_id: str | None = None
     before: UUID | None = None
     status: str | None = None
     open: bool | None = None
@@ -44,6 +48,7 @@ class Filters:
     def conditions(self) -> dict[str, Any]:
         """Return the filters that are set, as lookups."""
         lookups = {
+            "tenant_id": self.tenant_id,
             "id__lt": self.before,
             "status": self.status,
             "module": self.module,
@@ -66,6 +71,11 @@ def page(filters: Filters, *, limit: int) -> list[Ticket]:
         linked = Link.objects.filter(kind="job", ref=str(filters.job_id)).values("ticket_id")
         rows = rows.filter(id__in=linked)
     return list(rows.order_by("-id")[:limit])
+
+
+def one(ticket_id: UUID, *, tenant_id: str) -> Ticket | None:
+    """Return the tenant's ticket; None where there is none of this id, or it is another's."""
+    return Ticket.objects.filter(id=ticket_id, tenant_id=tenant_id).first()
 
 
 def entries_of(ticket: Ticket) -> list[EntryRow]:
