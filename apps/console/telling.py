@@ -225,13 +225,18 @@ class _Said(dict[str, Any]):
         return "…"
 
 
-def entry(kind: str, data: Mapping[str, Any]) -> str:
-    """Return a line of a ticket's log in words; what has no sentence of its own says its kind and what it holds."""
+def entry(kind: str, data: Mapping[str, Any], *, by: str) -> tuple[str, str]:
+    """Return a line of a ticket's log as (who, what they did); who is empty where the sentence is about the ticket.
+
+    What has no sentence of its own says its kind and what it holds.
+    """
+    who = "The plane" if by == "plane" else by
     sentence = ENTRIES.get(kind)
     if sentence is not None:
-        return sentence.format_map(_Said({name: value for name, value in data.items() if value not in (None, "")}))
+        said = sentence.format_map(_Said({name: value for name, value in data.items() if value not in (None, "")}))
+        return ("" if sentence[0].isupper() else who), said
     held = ", ".join(text for _, text in flat(data)) if data else ""
-    return f"{words(kind)}{f': {held}' if held else ''}"
+    return who, f"{words(kind)}{f': {held}' if held else ''}"
 
 
 def _flatten(value: Any, path: str, found: list[tuple[str, str]]) -> None:

@@ -42,7 +42,7 @@ def ticket(request: HttpRequest, visit: Visit, ticket_id: UUID) -> HttpResponse:
         "visit": visit,
         "ticket": row,
         "about": telling.flat(row.about) if row.about else [],
-        "entries": [(each, telling.entry(each.kind, each.data)) for each in tickets.entries_of(row)],
+        "entries": [(each, telling.entry(each.kind, each.data, by=each.by)) for each in tickets.entries_of(row)],
         "clocks": tickets.clocks_of(row),
         "compared": compared,
     }

@@ -10,7 +10,7 @@ import pytest
 from opsplatform.plane import Plane
 from tests.browser.conftest import SignedIn
 from tests.support.browser import Page
-from tests.support.client import Caller
+from tests.support.client import Caller, wait_for
 
 # Each text node's colour against the nearest ground behind it; as small text, which asks for most.
 CONTRAST = """
@@ -67,7 +67,13 @@ def jobs(plane: Plane) -> dict[str, str]:
     for job_id in (broken, retried):
         caller.wait(job_id)
     caller.close()
-    return {"broken": broken, "retried": retried, "refused": refused, "waiting": waiting}
+    reader = Caller(url=plane.url, home=plane.home, scope="notify:read tickets:read")
+    found = {}
+    for kind in ("notifications", "tickets"):
+        (row, *_) = wait_for(lambda kind=kind: reader.request("GET", f"/operations/{kind}").json()["items"], what=kind)
+        found[kind] = str(row.get("notification_id") or row.get("id"))
+    reader.close()
+    return {**found, "broken": broken, "retried": retried, "refused": refused, "waiting": waiting}
 
 
 @pytest.fixture
@@ -75,8 +81,9 @@ def every_page(plane: Plane, jobs: dict[str, str]) -> Callable[[Page], list[str]
     """Return the addresses of every page that a member sees."""
 
     def addresses(page: Page) -> list[str]:
-        of_jobs = [f"{plane.url}/console/acme/jobs/{job_id}" for job_id in jobs.values()]
-        return [f"{plane.url}/console/acme/", *of_jobs, f"{plane.url}/console/acme/?status=timed_out"]
+        folders = {"notifications": "alerts", "tickets": "tickets"}
+        below = [f"{folders.get(name, 'jobs')}/{key}" for name, key in jobs.items()]
+        return [f"{plane.url}/console/acme/{rest}" for rest in ("", *below, "?status=timed_out")]
 
     return addresses
 

@@ -10,13 +10,20 @@ from uuid import UUID
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import transaction
 from django.test import Client
 
+from apps.events.models import Event
+from apps.events.operations import number_committed
 from apps.evidence.heads import Heads
 from apps.jobs.lifecycle import Ending
 from apps.jobs.operations.run import report
+from apps.notifications import reactions as alerting
+from apps.notifications.models import Notification
 from apps.tenancy import operations
 from apps.tenancy.context import operator_reading
+from apps.tickets import reactions as ticketing
+from apps.tickets.models import Ticket
 from tests.integration.conftest import Control
 from tests.support.api import client
 from tests.support.work import admitted, claimed, finish, naming, submitted, worker
@@ -88,13 +95,28 @@ class Past:
     refused: UUID
     waiting: UUID
     theirs: UUID
+    alert: UUID
+    ticket: UUID
+    their_alert: UUID
+    their_ticket: UUID
+
+
+def told_and_ticketed() -> dict[str, UUID]:
+    """Have every failure alerted and ticketed, as the reactor does; return the newest of each by name and tenant."""
+    number_committed(limit=100)
+    for event in Event.every.filter(type="operations.job.failed").order_by("sequence"):
+        with transaction.atomic():
+            alerting.on_job_failed(event)
+            ticketing.on_job_failed(event)
+    alerts = {f"notification of {row.tenant_id}": row.pk for row in Notification.every.all()}
+    return alerts | {f"ticket of {row.tenant_id}": row.pk for row in Ticket.every.all()}
 
 
 @pytest.fixture
 def past(db: None, control: Control, seal: Callable[[], None]) -> Past:
     """What there is to see: jobs of acme's of each kind, and one of globex's."""
     succeeded, recovered, failed = admitted(params={}), admitted(), admitted("ops.fail", params={"times": 1})
-    theirs = admitted(tenant="globex")
+    theirs, broken = admitted(tenant="globex"), admitted("ops.fail", tenant="globex", params={"times": 1})
     refused = submitted("kpi.refresh").job_id
     with control():
         mine = worker()
@@ -109,7 +131,19 @@ def past(db: None, control: Control, seal: Callable[[], None]) -> Past:
         run = claimed(theirs, worker_id=mine)
         report(**naming(run), progress=None, first_line=1, lines=[["2026-01-01T00:00:00Z", "info", "a secret", {}]])
         finish(run)
+        secret = {"class": "Oops", "code": "secret", "message": "a secret failure"}
+        finish(claimed(broken, worker_id=mine), Ending.FAILED, permanent=True, error=secret)
+        made = told_and_ticketed()
     seal()
     return Past(
-        succeeded=succeeded, recovered=recovered, failed=failed, refused=refused, waiting=admitted(), theirs=theirs
+        succeeded=succeeded,
+        recovered=recovered,
+        failed=failed,
+        refused=refused,
+        waiting=admitted(),
+        theirs=theirs,
+        alert=made["notification of acme"],
+        ticket=made["ticket of acme"],
+        their_alert=made["notification of globex"],
+        their_ticket=made["ticket of globex"],
     )

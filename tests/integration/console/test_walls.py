@@ -23,12 +23,20 @@ from tests.support.walls import refused, tenants_in
 ROUTES: dict[str, URLPattern] = {str(each.name): each for each in urlpatterns}
 TENANTS = sorted(name for name, route in ROUTES.items() if "tenant_id" in route.pattern.converters)
 JOBS = [name for name in TENANTS if "job_id" in ROUTES[name].pattern.converters]
+ROWS = [name for name in TENANTS if set(ROUTES[name].pattern.converters) - {"tenant_id"}]
 PART = {"HX-Request": "true"}
 
 
-def address(name: str, tenant: str, job: Any) -> str:
-    keys = {"tenant_id": tenant, **({"job_id": job} if name in JOBS else {})}
-    return reverse(f"console:{name}", kwargs=keys)
+def address(name: str, tenant: str, past: Past, *, theirs: bool = False, nowhere: bool = False) -> str:
+    """Return the address of a page: of acme's things, of globex's (`theirs`), or of what is not there."""
+    ids = {
+        "job_id": past.theirs if theirs else past.succeeded,
+        "alert_id": past.their_alert if theirs else past.alert,
+        "ticket_id": past.their_ticket if theirs else past.ticket,
+    }
+    wanted = set(ROUTES[name].pattern.converters) - {"tenant_id"}
+    keys = {key: uuid7() if nowhere else ids[key] for key in wanted}
+    return reverse(f"console:{name}", kwargs={"tenant_id": tenant, **keys})
 
 
 def body(text: str) -> str:
@@ -39,6 +47,7 @@ def body(text: str) -> str:
 def test_there_are_pages_of_both_kinds() -> None:
     assert {"overview", "history"} < set(TENANTS) - set(JOBS)
     assert {"job", "story", "log", "receipt"} <= set(JOBS)
+    assert {"alert", "ticket"} <= set(ROWS) - set(JOBS)
 
 
 class TestWhoDidNotSignIn:
@@ -46,13 +55,13 @@ class TestWhoDidNotSignIn:
 
     @pytest.mark.parametrize("name", TENANTS)
     def test_is_asked_to(self, db: None, past: Past, name: str) -> None:
-        wanted = address(name, "acme", past.succeeded)
+        wanted = address(name, "acme", past)
         answer = client().get(wanted)
         assert (answer.status_code, answer["Location"]) == (302, f"/console/sign-in?next={wanted.replace('/', '%2F')}")
 
     @pytest.mark.parametrize("name", TENANTS)
     def test_a_part_has_its_page_go_to_the_form(self, db: None, past: Past, name: str) -> None:
-        answer = client().get(address(name, "acme", past.succeeded), headers=PART)
+        answer = client().get(address(name, "acme", past), headers=PART)
         assert (answer.status_code, answer["HX-Refresh"], answer.content) == (401, "true", b"")
 
     def test_learns_nothing_of_which_tenants_there_are(self, db: None) -> None:
@@ -92,14 +101,15 @@ class TestAnotherTenant:
     @pytest.mark.parametrize("name", TENANTS)
     def test_has_no_pages_and_reads_as_one_that_is_not_there(self, acme: Client, past: Past, name: str) -> None:
         theirs, nowhere = (
-            page(acme, address(name, tenant, past.theirs), code=404) for tenant in ("globex", "no-such-tenant")
+            page(acme, address(name, tenant, past, theirs=True), code=404) for tenant in ("globex", "no-such-tenant")
         )
         assert body(theirs) == body(nowhere)
         assert "lobex" not in theirs
 
-    @pytest.mark.parametrize("name", JOBS)
-    def test_has_no_jobs_on_ones_own_pages_either(self, acme: Client, past: Past, name: str) -> None:
-        theirs, nowhere = (page(acme, address(name, "acme", job), code=404) for job in (past.theirs, uuid7()))
+    @pytest.mark.parametrize("name", ROWS)
+    def test_has_nothing_on_ones_own_pages_either(self, acme: Client, past: Past, name: str) -> None:
+        theirs = page(acme, address(name, "acme", past, theirs=True), code=404)
+        nowhere = page(acme, address(name, "acme", past, nowhere=True), code=404)
         assert body(theirs) == body(nowhere)
 
     def test_has_no_rows_in_the_history_whatever_is_asked(self, acme: Client, past: Past) -> None:
@@ -113,7 +123,13 @@ class TestAnotherTenant:
             assert str(past.theirs) not in page(acme, at("acme"), query)
 
     def test_keeps_its_name_from_who_may_not_look(self, acme: Client, past: Past) -> None:
-        assert "lobex" not in page(acme, at("acme"))
+        text = page(acme, at("acme"))
+        assert "lobex" not in text
+        assert "secret" not in text
+        assert str(past.alert) in text
+        assert str(past.their_alert) not in text
+        assert str(past.ticket) in text
+        assert str(past.their_ticket) not in text
 
 
 class TestMembers:
@@ -169,20 +185,21 @@ class TestOperators:
 
     @pytest.mark.parametrize("name", TENANTS)
     def test_see_every_page(self, operator: Client, past: Past, name: str) -> None:
-        answer = operator.get(address(name, "globex", past.theirs), headers=PART)
+        answer = operator.get(address(name, "globex", past, theirs=True), headers=PART)
         assert answer.status_code == 200
-        assert str(past.succeeded) not in answer.content.decode()
+        text = answer.content.decode()
+        assert [each for each in (past.succeeded, past.alert, past.ticket) if str(each) in text] == []
 
     def test_see_one_tenants_rows_at_a_time(self, operator: Client, past: Past) -> None:
         globex, acme = (page(operator, at(tenant)) for tenant in ("globex", "acme"))
         assert "operator’s look" in globex
         assert (str(past.theirs) in globex, str(past.succeeded) in globex) == (True, False)
         assert (str(past.theirs) in acme, str(past.succeeded) in acme) == (False, True)
-        assert "All 1 jobs:" in globex
+        assert "All 2 jobs:" in globex
 
-    @pytest.mark.parametrize("name", JOBS)
-    def test_find_a_job_under_its_own_tenant_alone(self, operator: Client, past: Past, name: str) -> None:
-        page(operator, address(name, "acme", past.theirs), code=404)
+    @pytest.mark.parametrize("name", ROWS)
+    def test_find_a_thing_under_its_own_tenant_alone(self, operator: Client, past: Past, name: str) -> None:
+        page(operator, address(name, "acme", past, theirs=True), code=404)
 
     def test_find_no_tenant_that_is_not_there(self, operator: Client) -> None:
         page(operator, at("no-such-tenant"), code=404)
@@ -194,7 +211,7 @@ class TestReadOnly:
     @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
     @pytest.mark.parametrize("name", [*TENANTS, "home"])
     def test_nothing_but_looking_is_served(self, acme: Client, past: Past, name: str, method: str) -> None:
-        wanted = reverse("console:home") if name == "home" else address(name, "acme", past.waiting)
+        wanted = reverse("console:home") if name == "home" else address(name, "acme", past)
         answer = acme.generic(method, wanted, b"status=cancelled", "application/x-www-form-urlencoded")
         assert (answer.status_code, answer["Allow"]) == (405, "GET, HEAD")
 
@@ -209,16 +226,15 @@ class TestReadOnly:
             cursor.execute(statement)
 
     def test_looking_leaves_no_trace(self, acme: Client, past: Past, look: Any) -> None:
-        for name in TENANTS:
-            for job in (past.waiting, past.succeeded):
-                assert acme.get(address(name, "acme", job), headers=PART).status_code < 300
+        for wanted in [*(address(name, "acme", past) for name in TENANTS), at("acme", f"jobs/{past.waiting}")]:
+            assert acme.get(wanted, headers=PART).status_code < 300
         assert look("SELECT 1 FROM start_predictions") == []
 
     @pytest.mark.parametrize("name", [*TENANTS, "home", "sign-in"])
     def test_every_page_runs_nothing_but_our_own_files_and_is_kept_nowhere(
         self, acme: Client, past: Past, name: str
     ) -> None:
-        wanted = reverse(f"console:{name}") if name not in TENANTS else address(name, "acme", past.succeeded)
+        wanted = reverse(f"console:{name}") if name not in TENANTS else address(name, "acme", past)
         answer = acme.get(wanted)
         policy = answer["Content-Security-Policy"]
         assert "default-src 'none'" in policy
