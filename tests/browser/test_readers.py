@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -54,6 +56,12 @@ HEADINGS = "[...document.querySelectorAll('h1, h2, h3, h4')].map(h => Number(h.t
 WIDER = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
 
+def newest(caller: Caller, kind: str) -> dict[str, Any] | None:
+    """Return the newest of acme's notifications or tickets; None while there is none."""
+    items = caller.request("GET", f"/operations/{kind}").json()["items"]
+    return dict(items[0]) if items else None
+
+
 @pytest.fixture(scope="module")
 def jobs(plane: Plane) -> dict[str, str]:
     """Jobs whose pages have everything on them that a page may have."""
@@ -70,7 +78,7 @@ def jobs(plane: Plane) -> dict[str, str]:
     reader = Caller(url=plane.url, home=plane.home, scope="notify:read tickets:read")
     found = {}
     for kind in ("notifications", "tickets"):
-        (row, *_) = wait_for(lambda kind=kind: reader.request("GET", f"/operations/{kind}").json()["items"], what=kind)
+        row = wait_for(partial(newest, reader, kind), what=f"one of acme's {kind}")
         found[kind] = str(row.get("notification_id") or row.get("id"))
     reader.close()
     return {**found, "broken": broken, "retried": retried, "refused": refused, "waiting": waiting}
