@@ -51,6 +51,10 @@ REACTIONS: dict[str, tuple[str, ...]] = {
     "operations.ticket.mentioned": TICKET_NEWS,
     "operations.ticket.resolved": TICKET_NEWS,
     "operations.ticket.sla_breached": TICKET_NEWS,
+    "operations.health.degraded": ("apps.notifications.reactions.on_health_degraded",),
+    "operations.health.recovered": ("apps.notifications.reactions.on_health_recovered",),
+    "operations.health.distrusted": ("apps.notifications.reactions.on_health_distrusted",),
+    "operations.health.trusted": ("apps.notifications.reactions.on_health_trusted",),
 }
 
 # Recovery action → function, by dotted path: what a policy of `recovery_policies` may call for.

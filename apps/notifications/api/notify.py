@@ -8,6 +8,7 @@ from typing import Any, ClassVar, cast
 from django.http import HttpResponse
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework import status
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -57,9 +58,13 @@ class Notify(APIView):
         if alertmanager.sent_by_alertmanager(request.data):
             return _alerts(request, principal=principal)
         asked = fields.NotifyFields(data=request.data)
-        asked.is_valid(raise_exception=True)
+        right = asked.is_valid()
+        # Whose it is comes before what is wrong with it: of another's nothing is said, nor of what is missing.
+        tenant_id = _tenant(principal, _named(request.data)) if "tenant_id" not in asked.errors else None
+        if not right:
+            raise ValidationError(asked.errors)
         values = dict(asked.validated_data)
-        tenant_id = _tenant(principal, values.pop("tenant_id", None))
+        values.pop("tenant_id", None)
 
         def act() -> Response:
             return Response(_shown(_said(values, tenant_id=tenant_id, by=principal.subject)), status=202)
@@ -69,6 +74,12 @@ class Notify(APIView):
         idempotency.refuse_key(request, reason="a key belongs to one tenant, and this is the platform's; use dedup_key")
         with operator_reading():
             return act()
+
+
+def _named(body: Any) -> str | None:
+    """Return the tenant that a body names."""
+    named = body.get("tenant_id") if isinstance(body, Mapping) else None
+    return None if named is None else str(named)
 
 
 def _tenant(principal: ServicePrincipal, tenant_id: str | None) -> str | None:

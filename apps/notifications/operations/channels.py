@@ -14,6 +14,7 @@ from apps.core.clock import DatabaseClock
 from apps.core.ids import uuid7
 from apps.notifications import rules
 from apps.notifications.kinds import kind_of
+from apps.notifications.lifecycle import Classification
 from apps.notifications.models import Channel
 from apps.notifications.routing import shares_provider
 from apps.notifications.secrets import opened, sealed
@@ -37,9 +38,12 @@ def create(
     by: str,
     fallback: UUID | None = None,
     regions: Sequence[str] | None = None,
-    **more: Any,
+    clearance: Classification | str = Classification.CONFIDENTIAL,
+    enabled: bool = True,
+    per_minute: int | None = None,
+    tested_every_s: int | None = None,
 ) -> UUID:
-    """Make a channel; return its id. `more`: `enabled`, `clearance`, `per_minute`, `tested_every_s`.
+    """Make a channel; return its id. `regions` None: it may carry what must stay anywhere.
 
     Raises `apps.notifications.kinds.BadSettingError` and `NoSuchKindError`.
     """
@@ -53,13 +57,16 @@ def create(
                 name=name,
                 kind=kind,
                 sealed=sealed(checked, channel_id=channel_id),
-                shown=shown(kind, checked),
+                shown=_shown(kind, checked),
                 provider=known.provider(checked)[:255],
                 passive=known.passive,
                 fallback_id=fallback,
                 regions=None if regions is None else list(regions),
+                clearance=str(clearance),
+                enabled=enabled,
+                per_minute=per_minute,
+                tested_every_s=tested_every_s,
                 changed_by=by,
-                **more,
             )
         ]
     )
@@ -84,7 +91,7 @@ def change(
             checked = known.checked({**opened(bytes(row.sealed), channel_id=channel_id), **settings})
             step |= {
                 "sealed": sealed(checked, channel_id=channel_id),
-                "shown": shown(row.kind, checked),
+                "shown": _shown(row.kind, checked),
                 "provider": known.provider(checked)[:255],
                 **FRESH,
             }
@@ -93,7 +100,7 @@ def change(
         Channel.objects.filter(pk=channel_id).update(**step, version=version + 1, changed_by=by)
 
 
-def shown(kind: str, settings: Mapping[str, str]) -> str:
+def _shown(kind: str, settings: Mapping[str, str]) -> str:
     """Return what may be seen of a channel's settings: those that are no secrets."""
     plain = [
         f"{field.name}: {settings[field.name]}"

@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 from apps.notifications import deciding
 from apps.notifications.lifecycle import Classification, Reason, State
 from apps.notifications.matching import BadMatcherError, parsed, unmet
-from apps.notifications.routing import Destination, Node, Rules, Silenced, Trace, hits, out_of_band, shares_provider
+from apps.notifications.routing import (
+    Destination,
+    Node,
+    Rules,
+    Silenced,
+    Trace,
+    facts_of,
+    hits,
+    out_of_band,
+    shares_provider,
+)
 
 INBOX, MAIL, PAGER, CHAT = (UUID(int=number) for number in range(1, 5))
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -114,7 +124,7 @@ class TestTree:
     def test_what_a_child_does_not_say_it_has_from_above(self) -> None:
         child = route("child", "component=database", by=("component",))
         parent = route("parent", "source=health", channel=MAIL, wait_s=30, by=("tenant",), children=(child,))
-        (hit,) = hits(rules(parent).root, deciding.routing.facts_of(Row(), region=None), trace=Trace())
+        (hit,) = hits(rules(parent).root, facts_of(Row(), region=None), trace=Trace())
         assert (hit.route, hit.channel, hit.grouping.wait_s, hit.grouping.by) == ("child", MAIL, 30, ("component",))
 
     def test_two_routes_to_one_channel_tell_once(self) -> None:
