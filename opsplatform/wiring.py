@@ -36,9 +36,21 @@ CHANNELS = (
     "workers.channels.apprise",
 )
 
-# Event type → what reacts to it, by dotted path. Every event is heard by the stream and the log besides.
+# Event type → what reacts to it, by dotted path. Every event is heard by the stream and the log, too.
+TICKET_NEWS = ("apps.tickets.reactions.on_ticket_news",)
 REACTIONS: dict[str, tuple[str, ...]] = {
-    "operations.job.failed": ("apps.notifications.reactions.on_job_failed",),
+    "operations.job.failed": (
+        "apps.tickets.reactions.on_job_failed",
+        "apps.notifications.reactions.on_job_failed",
+    ),
+    "operations.job.completed": ("apps.tickets.reactions.on_job_completed",),
+    "operations.alert.undelivered": ("apps.tickets.reactions.on_alert_undelivered",),
+    "operations.ticket.acknowledged": TICKET_NEWS,
+    "operations.ticket.assigned": TICKET_NEWS,
+    "operations.ticket.escalated": TICKET_NEWS,
+    "operations.ticket.mentioned": TICKET_NEWS,
+    "operations.ticket.resolved": TICKET_NEWS,
+    "operations.ticket.sla_breached": TICKET_NEWS,
     "operations.health.degraded": ("apps.notifications.reactions.on_health_degraded",),
     "operations.health.recovered": ("apps.notifications.reactions.on_health_recovered",),
     "operations.health.distrusted": ("apps.notifications.reactions.on_health_distrusted",),

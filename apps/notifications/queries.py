@@ -28,8 +28,9 @@ SELECT a.delivery_id, a.at, a.took_ms, a.accepted, a.permanent, a.status, a.erro
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """Which notifications; None is all."""
+    """Which notifications; None is all. `tenant_id` is for whoever reads across tenants."""
 
+    tenant_id: str | None = None
     severity: str | None = None
     category: str | None = None
     status: str | None = None
@@ -53,9 +54,10 @@ def page(*, before: UUID | None, limit: int, filters: Filters) -> Sequence[Notif
     return list(rows.order_by("-pk").defer("why")[:limit])
 
 
-def one(notification_id: UUID) -> Notification | None:
-    """Return a notification of the current context; None where there is none."""
-    return Notification.objects.filter(pk=notification_id).first()
+def one(notification_id: UUID, *, tenant_id: str | None = None) -> Notification | None:
+    """Return a notification of the current context, or of `tenant_id` in it; None where there is none."""
+    rows = Notification.objects.filter(pk=notification_id)
+    return (rows if tenant_id is None else rows.filter(tenant_id=tenant_id)).first()
 
 
 def signals_of(notification_id: UUID) -> list[Signal]:

@@ -59,6 +59,8 @@ INSTALLED_APPS = [
     "apps.schedules",
     "apps.health",
     "apps.notifications",
+    "apps.tickets",
+    "apps.console",
     "opsplatform",
 ]
 
@@ -102,7 +104,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
-LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_URL = reverse_lazy("admin:login")  # the admin's; people's pages lead to their own form
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 
 LANGUAGE_CODE = "en"
@@ -150,6 +152,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "StateEnum": "apps.schedules.models.FIRE_STATES",
         "DeliveryStateEnum": "apps.webhooks.models.STATES",
         "HealthStatusEnum": "apps.health.models.STATUSES",
+        "TicketStatusEnum": "apps.tickets.models.STATES",
         "NotificationStatusEnum": "apps.notifications.models.STATUSES",
         "NotificationDeliveryStateEnum": "apps.notifications.models.STATES",
         "NotificationReasonEnum": "apps.notifications.models.REASONS",

@@ -142,6 +142,8 @@ UNFOLD: dict[str, Any] = {
                 "title": "Tenants and plans",
                 "items": [
                     _item("Tenants", "apartment", "tenancy_tenant"),
+                    _item("Members", "badge", "tenancy_membership"),
+                    {"title": "Tenants' pages", "icon": "open_in_new", "link": reverse_lazy("console:home")},
                     _item("Subscriptions", "card_membership", "subscription_subscription"),
                     _item("Plans", "price_check", "subscription_plan"),
                 ],

@@ -15,7 +15,6 @@ from opsplatform import wiring
 # Told to the log, the stream and webhooks; nothing in the house reacts to it. Take a line out when something does.
 UNHEARD = {
     "operations.job.submitted",
-    "operations.job.completed",
     "operations.job.cancelled",
     "operations.job.rejected",
     "operations.job.retrying",
@@ -36,7 +35,11 @@ UNHEARD = {
     "operations.alert.raised",
     "operations.alert.acknowledged",
     "operations.alert.resolved",
-    "operations.alert.undelivered",
+    "operations.ticket.created",
+    "operations.ticket.closed",
+    "operations.ticket.reopened",
+    "operations.ticket.merged",
+    "operations.ticket.unmerged",
 }
 
 

@@ -23,6 +23,7 @@ PROCESSES = {
     "reactor",
     "emitter",
     "sink",
+    "clerk",
     "webhooks",
     "watcher",
     "notifier",
