@@ -68,6 +68,8 @@ def is_of(tenant: str, in_role: Callable[[DatabaseRole], AbstractContextManager[
     asked = {**job, "concurrency_key": name}
     job_id = said(module.post(asked, path="/operations/jobs", **{"Idempotency-Key": "the-same"}), 202)["job_id"]
     said(module.post({"tenant_id": tenant, "reason": name}, path="/operations/queues/batch/pause"))
+    ticket = {"issue": name, "module": name, "assignee": tenant, "dedup_key": "the-same"}
+    ticket_id = said(module.post(ticket, path="/operations/ticket"), 201)["id"]
     with in_role("control"):
         with across_tenants():
             run = claimed(UUID(job_id), worker_id=worker())
@@ -87,6 +89,7 @@ def is_of(tenant: str, in_role: Callable[[DatabaseRole], AbstractContextManager[
         "record_id": receipt["ref"],
         "schedule_id": schedule["schedule_id"],
         "trigger_id": trigger["trigger_id"],
+        "ticket_id": ticket_id,
         "webhook_id": webhook["webhook_id"],
         "delivery_id": delivery["delivery_id"],
     }
