@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from benchmarks import decision, drain, idle, limits, neighbour, rates, start, submission
+from benchmarks import decision, drain, evidence, idle, limits, neighbour, rates, start, submission
 from benchmarks.figures import Row, document, table
 from benchmarks.ground import Ground, facts, ground
 from opsplatform import os_processes
@@ -21,7 +21,7 @@ from opsplatform.demo import place
 from opsplatform.plane import CHECKOUT
 
 RESULTS = CHECKOUT / "benchmarks" / "results"
-CLAIMS = ("drain", "submission", "start", "idle", "neighbour", "limits", "rates", "decision")
+CLAIMS = ("drain", "submission", "start", "idle", "neighbour", "limits", "rates", "evidence", "decision")
 
 
 def main() -> None:
@@ -62,21 +62,24 @@ def run(rows: list[Row], *, folder: Path, only: set[str], quick: bool) -> None:
     if "decision" in only:
         for row in decision.rows(folder=folder, quick=quick):
             tell(row)
-    if only == {"decision"}:
-        return
     sizes = QUICK if quick else FULL
-    with ground(folder=folder) as at:
-        token = at.token()
-        sample = first_job(at, token=token)
-        for name, measured in claims(at, sizes=sizes, token=token, sample=sample).items():
-            if name in only:
-                for row in measured:
-                    tell(row)
-                    settle(at)
+    if only - {"decision", "evidence"}:
+        with ground(folder=folder) as at:
+            token = at.token()
+            sample = first_job(at, token=token)
+            for name, measured in claims(at, sizes=sizes, token=token, sample=sample).items():
+                if name in only:
+                    for row in measured:
+                        tell(row)
+                        settle(at)
     if "drain" in only and not quick:
         with ground(folder=folder, events=False) as at:
             sample = first_job(at, token=at.token())
             tell(drain.measure(at, jobs=sizes.drain, pairs=sizes.pairs, sample=sample, events=False))
+    if "evidence" in only:
+        with ground(folder=folder, variables=evidence.variables(folder=folder)) as at:
+            sample = first_job(at, token=at.token())
+            tell(evidence.measure(at, jobs=sizes.proven, rounds=sizes.rounds, sample=sample, folder=folder))
 
 
 class Sizes(NamedTuple):
@@ -90,10 +93,16 @@ class Sizes(NamedTuple):
     rated: int
     drain: int
     pairs: int
+    proven: int
+    rounds: int
 
 
-FULL = Sizes(idle_s=15, starts=100, rate_s=12, light=40, limited=200, rated=500, drain=4000, pairs=3)
-QUICK = Sizes(idle_s=3, starts=20, rate_s=3, light=12, limited=40, rated=100, drain=1000, pairs=1)
+FULL = Sizes(
+    idle_s=15, starts=100, rate_s=12, light=40, limited=200, rated=500, drain=4000, pairs=3, proven=12_000, rounds=6
+)
+QUICK = Sizes(
+    idle_s=3, starts=20, rate_s=3, light=12, limited=40, rated=100, drain=1000, pairs=1, proven=3000, rounds=2
+)
 
 
 def claims(at: Ground, *, sizes: Sizes, token: str, sample: str) -> dict[str, Iterator[Row]]:

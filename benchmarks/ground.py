@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -72,13 +72,16 @@ def tree(pid: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def ground(*, folder: Path, events: bool = True) -> Iterator[Ground]:
-    """Start a plane in `folder` on free ports; `events=False` leaves Flower's task events (-E) out."""
+def ground(*, folder: Path, events: bool = True, variables: Mapping[str, str] | None = None) -> Iterator[Ground]:
+    """Start a plane in `folder` on free ports; `events=False` leaves Flower's task events (-E) out.
+
+    `variables` are added to its environment.
+    """
     home = folder / "plane"
     port, flower_port = place.free_ports()
     procfile = CHECKOUT / "Procfile" if events else _without_events(folder=folder)
-    variables = {"OPS_JOB_TYPES": "benchmarks.job_types"}
-    with Plane(home=home, port=port, flower_port=flower_port, variables=variables, procfile=procfile) as plane:
+    surroundings = {"OPS_JOB_TYPES": "benchmarks.job_types", **(variables or {})}
+    with Plane(home=home, port=port, flower_port=flower_port, variables=surroundings, procfile=procfile) as plane:
         services = json.loads((home / "run" / "services.json").read_text(encoding="utf-8"))
         superuser = urlunsplit(urlsplit(services["superuser_url"])._replace(path="/ops"))
         bare_url = urlunsplit(urlsplit(services["broker_url"])._replace(path="/1"))

@@ -3,15 +3,16 @@
 
 RECEIPT: what GET /operations/jobs/{id}/evidence or `manage.py evidence_export` gave. KEYS: what `manage.py
 evidence_keys show` prints, got from who runs the plane on another way than the receipt. Exit code 0 and a line for each
-thing verified, or 1 and the reason. It shows that the plane signed these statements about this run, and that they stand
-in its log under the checkpoint. It cannot show that nothing was left out after the last record, nor that the log is
-still the one that somebody else was shown: for that, keep checkpoints, and ask for proofs of consistency.
+thing verified, or 1 and the reason. It shows that the plane signed these statements about this run and that they stand
+in its log under the checkpoint; not that nothing came after the last, nor that others were shown the same log: for
+that, keep checkpoints, and ask for proofs of consistency.
 """
 
 import base64
 import hashlib
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -37,86 +38,74 @@ def sha256(*parts: bytes) -> bytes:
     return hashlib.sha256(b"".join(parts)).digest()
 
 
-def check_signature(key: Json, signature: bytes, message: bytes, what: str) -> None:
-    try:
-        Ed25519PublicKey.from_public_bytes(key["raw"]).verify(signature, message)
-    except InvalidSignature:
-        need(False, f"{what}: the signature of key {key['kid']} does not match")
-
-
-def read_keys(path: Path) -> list[Json]:
-    found: list[Json] = json.loads(path.read_text(encoding="utf-8"))["keys"]
-    for key in found:
-        need((key["kty"], key["crv"]) == ("OKP", "Ed25519"), f"{path}: {key['kid']} is no Ed25519 key")
-        key["raw"] = base64.urlsafe_b64decode(key["x"] + "=" * (-len(key["x"]) % 4))
-    return found
-
-
-def covers(key: Json, origin: str, size: int) -> bool:
-    """Was the key in use at this size of the log? A retired key that leaks signs nothing that is believed."""
-    last = key["ends"].get(origin, -1) if "ends" in key else size
-    return bool(key["begins"].get(origin, 0) <= size <= last)
+def check_signed(what: str, message: bytes, signatures: list[tuple[Json, bytes, bool]]) -> None:
+    """All must match, and one be of a key in use at that size: a retired key that leaks signs nothing believed."""
+    for key, signature, _ in signatures:
+        try:
+            Ed25519PublicKey.from_public_bytes(key["raw"]).verify(signature, message)
+        except InvalidSignature:
+            need(False, f"{what}: the signature of key {key['kid']} does not match")
+    need(any(in_use for *_, in_use in signatures), f"no key that was in use signed {what}")
 
 
 def check_checkpoint(note: str, origin: str, keys: list[Json]) -> tuple[int, bytes]:
     """C2SP tlog-checkpoint: origin, size, root, and signature lines below the last empty line."""
     text, _, block = note.rpartition("\n\n")
-    lines, by = text.split("\n"), 0
+    lines, signatures = text.split("\n"), []
     need(len(lines) > 2 and lines[0] == origin and block.endswith("\n"), f"this is no checkpoint of {origin}")
     size, root = int(lines[1]), b64(lines[2])
-    for line in block.removesuffix("\n").split("\n"):
-        dash, name, encoded = line.split(" ")
+    for dash, name, signature in (line.split(" ") for line in block.removesuffix("\n").split("\n")):
         for key in keys:
             identity = sha256(origin.encode(), b"\n\x01", key["raw"])[:4]
-            if dash == "—" and name == origin and b64(encoded)[:4] == identity:
-                check_signature(key, b64(encoded)[4:], f"{text}\n".encode(), f"the checkpoint of size {size}")
-                by += covers(key, origin, size)
-    need(by, f"no key that was in use signed the checkpoint of size {size}")
+            if (dash, name, b64(signature)[:4]) == ("—", origin, identity):
+                signatures.append((key, b64(signature)[4:], key["first"] <= size <= key["last"]))
+    check_signed(f"the checkpoint of size {size}", f"{text}\n".encode(), signatures)
     return size, root
 
 
-def check_envelope(envelope: Json, index: int, origin: str, keys: list[Json], what: str) -> bytes:
-    """DSSE: the signature is over type and payload, and over the payload's exact bytes."""
-    kind, payload, by = envelope["payloadType"].encode(), b64(envelope["payload"]), 0
-    message = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
-    for signature in envelope["signatures"]:
-        for key in keys:
-            if key["kid"] == signature["keyid"]:
-                check_signature(key, b64(signature["sig"]), message, what)
-                by += "ends" not in key or index < key["ends"].get(origin, 0)
-    need(by, f"{what}: no key that was in use signed the statement")
-    return payload
+def check_witnesses(note: str, words: list[str]) -> None:
+    """C2SP tlog-cosignature: who else saw the log grow to here, of the witnesses whose keys (name+id+key) are given."""
+    text, _, block = note.rpartition("\n\n")
+    for name, identity, key in (word.split("+", 2) for word in words):
+        for _, who, signature in (line.split(" ") for line in block.removesuffix("\n").split("\n")):
+            if (who, b64(signature)[:4].hex()) == (name, identity):
+                seconds = int.from_bytes(b64(signature)[4:12], "big")
+                signed = {"kid": name, "raw": b64(key)[1:]}, b64(signature)[12:], True
+                check_signed("the cosignature", f"cosignature/v1\ntime {seconds}\n{text}\n".encode(), [signed])
+                print(f"ok  cosigned by {name}, {datetime.fromtimestamp(seconds, tz=UTC).isoformat()}")
 
 
-def check_inclusion(leaf: bytes, index: int, path: list[bytes], top: tuple[int, bytes], what: str) -> None:
+def check_inclusion(what: str, leaf: bytes, index: int, path: list[bytes], top: tuple[int, bytes]) -> None:
     """RFC 9162 §2.1.3.2."""
     need(0 <= index < top[0], f"{what} lies outside the checkpoint's {top[0]} records")
-    fn, sn, found = index, top[0] - 1, leaf
+    fn, sn = index, top[0] - 1
     for step in path:
         need(sn, f"{what}: the proof is too long")
-        if fn & 1 or fn == sn:
-            found = sha256(b"\x01", step, found)
-            while fn and not fn & 1:
-                fn, sn = fn >> 1, sn >> 1
-        else:
-            found = sha256(b"\x01", found, step)
+        left = fn & 1 or fn == sn
+        leaf = sha256(b"\x01", step, leaf) if left else sha256(b"\x01", leaf, step)
+        while left and fn and not fn & 1:
+            fn, sn = fn >> 1, sn >> 1
         fn, sn = fn >> 1, sn >> 1
-    need(sn == 0 and found == top[1], f"{what}: the proof does not lead to the checkpoint's root")
+    need(sn == 0 and leaf == top[1], f"{what}: the proof does not lead to the checkpoint's root")
 
 
 def check_record(record: Json, receipt: Json, keys: list[Json], top: tuple[int, bytes]) -> Json:
-    what = f"number {record['number']} ({record['predicate']})"
+    """A DSSE envelope, whose payload's salted digest a C2SP tlog-proof places in the log; returns what it says."""
+    number, envelope, what = record["number"], record["envelope"], f"number {record['number']} ({record['predicate']})"
     need(record["proof"], f"{what} is not sealed yet")
-    need(record["envelope"], f"{what} was erased: the log proves that it was there, not what it said")
+    need(envelope, f"{what} was erased: the log proves that it was there, not what it said")
+    kind, payload = envelope["payloadType"].encode(), b64(envelope["payload"])
+    by = [(key, each) for each in envelope["signatures"] for key in keys if key["kid"] == each["keyid"]]
+    signatures = [(key, b64(each["sig"]), number < key["last"]) for key, each in by]
+    check_signed(what, b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload), signatures)
     head, _, note = record["proof"].partition("\n\n")
     need(note == receipt["checkpoint"], f"{what}: its proof is under another checkpoint")
     first, extra, place, *path = head.split("\n")
     need(first == "c2sp.org/tlog-proof@v1" and extra.startswith("extra "), f"{what}: its proof has no salt, or is none")
-    need(place == f"index {record['number']}", f"{what}: the proof is of another number")
-    payload = check_envelope(record["envelope"], record["number"], receipt["origin"], keys, what)
+    need(place == f"index {number}", f"{what}: the proof is of another number")
     leaf = sha256(b"\x00", sha256(b64(extra.removeprefix("extra ")), payload))
-    check_inclusion(leaf, record["number"], [b64(line) for line in path], top, what)
-    statement = json.loads(payload)
+    check_inclusion(what, leaf, number, [b64(line) for line in path], top)
+    statement: Json = json.loads(payload)
     said: Json = statement["predicate"]
     need(statement["subject"][0]["name"] == receipt["subject"], f"{what}: the statement is about something else")
     need(statement["predicateType"].endswith(f"/{record['predicate']}/v1"), f"{what}: the statement is of another kind")
@@ -127,10 +116,17 @@ def check_record(record: Json, receipt: Json, keys: list[Json], top: tuple[int, 
 
 
 def main(receipt_file: str, keys_file: str) -> None:
-    receipt, keys = json.loads(Path(receipt_file).read_text(encoding="utf-8")), read_keys(Path(keys_file))
+    receipt, keys = (json.loads(Path(file).read_text(encoding="utf-8")) for file in (receipt_file, keys_file))
     need(receipt["format"] == "operations-receipt/1" and receipt["checkpoint"], "this is no sealed receipt")
-    top = check_checkpoint(receipt["checkpoint"], receipt["origin"], keys)
-    print(f"ok  the checkpoint of {receipt['origin']} at size {top[0]}, root {top[1].hex()}")
+    origin, subject = receipt["origin"], receipt["subject"]
+    witnesses, keys = keys.get("witnesses", []), keys["keys"]
+    for key in keys:
+        need((key["kty"], key["crv"]) == ("OKP", "Ed25519"), f"{keys_file}: {key['kid']} is no Ed25519 key")
+        key["raw"] = base64.urlsafe_b64decode(key["x"] + "=" * (-len(key["x"]) % 4))
+        key["first"], key["last"] = key["begins"].get(origin, 0), key.get("ends", {origin: sys.maxsize}).get(origin, -1)
+    top = check_checkpoint(receipt["checkpoint"], origin, keys)
+    print(f"ok  the checkpoint of {origin} at size {top[0]}, root {top[1].hex()}")
+    check_witnesses(receipt["checkpoint"], witnesses)
     said = [check_record(record, receipt, keys, top) for record in receipt["records"]]
     kinds, numbers = ([record[name] for record in receipt["records"]] for name in ("predicate", "number"))
     need(kinds and numbers == sorted(set(numbers)), "the records are not in the order of the log, or there are none")
@@ -138,13 +134,11 @@ def main(receipt_file: str, keys_file: str) -> None:
     ended = kinds[-1] in {"outcome", "refusal"}
     need(ended is receipt["complete"], "whether the run has ended is not what the receipt says")
     need(len({each["params_digest"] for each in said}) == 1, "the records are of different requests")
-    print(f"verified: {receipt['subject']}, {'complete' if ended else 'NOT ended yet'}, {len(kinds)} records")
+    print(f"verified: {subject}, {'complete' if ended else 'NOT ended yet'}, {len(kinds)} records")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        raise SystemExit(__doc__)
     try:
-        main(*sys.argv[1:])
+        main(*sys.argv[1:]) if len(sys.argv) == 3 else sys.exit(__doc__)
     except (LookupError, ValueError, TypeError, AttributeError, OSError) as error:  # no receipt, or no key file
         raise SystemExit(f"NOT VERIFIED: {type(error).__name__}: {error}") from error

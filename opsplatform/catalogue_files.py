@@ -1,6 +1,6 @@
 """Catalogue files: contracts, policies, plans and subscriptions as YAML, checked whole before anything is written.
 
-plans:         [{plan_id, job_types, weight, max_running, jobs_per_day, backlog_cap, rate}]
+plans:         [{plan_id, job_types, weight, max_running, jobs_per_day, backlog_cap, audit_debt, rate}]
 subscriptions: [{tenant_id, plan_id, state, valid_until}]
 contracts:     [{name, version, job_types, tenants, obligations, document}]
 policies:      [{policy_id, job_types, tenants, except_tenants, reason_code, reason, active}]
@@ -44,6 +44,7 @@ SCHEMA: dict[str, Any] = {
             max_running=_COUNT,
             jobs_per_day={"type": ["integer", "null"], "minimum": 0, "maximum": 2**31 - 1},
             backlog_cap={"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
+            audit_debt={"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
             rate={"type": ["string", "null"]},
         ),
         "subscriptions": _items(
@@ -75,7 +76,14 @@ SCHEMA: dict[str, Any] = {
     },
 }
 _VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
-PLAN = {"weight": 100, "max_running": 4, "jobs_per_day": None, "backlog_cap": 100_000, "rate": None}
+PLAN = {
+    "weight": 100,
+    "max_running": 4,
+    "jobs_per_day": None,
+    "backlog_cap": 100_000,
+    "audit_debt": 10_000,
+    "rate": None,
+}
 SUBSCRIPTION = {"state": "active", "valid_until": None}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import django
 from celery import Celery, signals
+from celery.schedules import crontab
 from celery.signals import setup_logging
 from django.apps import apps
 from kombu import Queue
@@ -25,7 +26,7 @@ from django.conf import settings
 
 from apps.jobs.types import REGISTRY, JobType
 from opsplatform import logging
-from workers import celery_patches, execute, ticks, worker
+from workers import canary, celery_patches, execute, ticks, worker
 from workers.heart import Heart
 
 CONTROL_QUEUE = "ops.control"
@@ -81,6 +82,12 @@ app.conf.update(
             "schedule": TICK_EVERY_S,
             "options": {"queue": CONTROL_QUEUE, "expires": TICK_EVERY_S},
         },
+        # Once a day; where the plane was down then, beat makes up for it as it starts.
+        "retention": {
+            "task": "ops.control.retention",
+            "schedule": crontab(hour="3", minute="17"),
+            "options": {"queue": CONTROL_QUEUE, "expires": 3600},
+        },
     },
 )
 
@@ -109,5 +116,7 @@ def beat_beats(**_: Any) -> None:
 
 for each in REGISTRY:
     register(each)
+app.task(name=canary.TASK, ignore_result=True, shared=False)(canary.take)
 app.task(name="ops.control.heartbeat", ignore_result=True, shared=False)(ticks.heartbeat)
+app.task(name="ops.control.retention", ignore_result=True, shared=False)(ticks.retention)
 worker.install()

@@ -19,7 +19,7 @@ from sentry_sdk.integrations.redis import RedisIntegration
 from sentry_sdk.types import Event, Hint
 from sentry_sdk.utils import BadDsn
 
-from apps.core import metrics
+from apps.core import addresses, metrics
 from opsplatform.settings.environment import BadSettingError
 
 REDACTED: Final = "[redacted]"
@@ -47,6 +47,7 @@ _SECRETS_IN_TEXT: Final = (
     (re.compile(r"(?P<keep>(?i:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"), rf"\g<keep>{REDACTED}"),
     (re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), REDACTED),
     (re.compile(r"(?P<keep>(?i:password|passwd|secret|token|api_?key)\s*[=:]\s*)[^\s,;&\"']+"), rf"\g<keep>{REDACTED}"),
+    (addresses.SECRET, addresses.TOLD),
 )
 _DEEPEST: Final = 6
 _QUIET: Final = {

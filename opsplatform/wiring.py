@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from django.conf import settings
 
+from apps.health import actions
 from apps.jobs import points, types
 from opsplatform import decision_points
 
@@ -29,6 +30,7 @@ TICKET_NEWS = ("apps.tickets.reactions.on_ticket_news",)
 REACTIONS: dict[str, tuple[str, ...]] = {
     "operations.job.failed": ("apps.tickets.reactions.on_job_failed",),
     "operations.job.completed": ("apps.tickets.reactions.on_job_completed",),
+    "operations.health.recovery_exhausted": ("apps.tickets.reactions.on_recovery_exhausted",),
     "operations.alert.undelivered": ("apps.tickets.reactions.on_alert_undelivered",),
     "operations.ticket.acknowledged": TICKET_NEWS,
     "operations.ticket.assigned": TICKET_NEWS,
@@ -38,8 +40,20 @@ REACTIONS: dict[str, tuple[str, ...]] = {
     "operations.ticket.sla_breached": TICKET_NEWS,
 }
 
+# Recovery action → function, by dotted path: what a policy of `recovery_policies` may call for.
+RECOVERY_ACTIONS: dict[str, str] = {
+    "reclaim_jobs": "workers.remedies.reclaim_jobs",
+    "restart_pool": "workers.remedies.restart_pool",
+    "restart_deaf": "workers.remedies.restart_deaf",
+    "pause_environment": "workers.remedies.pause_environment",
+    "reroute_environment": "workers.remedies.reroute_environment",
+    "shed_bulk": "workers.remedies.shed_bulk",
+    "call_webhook": "workers.remedies.call_webhook",
+}
+
 
 def install() -> None:
-    """Load the job types (a bad one ends the process, by name) and say who decides."""
+    """Load the job types (a bad one ends the process, by name), say who decides and what recovery can do."""
     types.load(modules=(*JOB_TYPES, *settings.ENVIRONMENT.job_types))
     points.install(decision_points.chosen(settings.ENVIRONMENT))
+    actions.install(RECOVERY_ACTIONS)

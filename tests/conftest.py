@@ -34,8 +34,11 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 SWEPT = (
     "jobs, job_dependencies, attempts, decisions, log_chunks, failed_reactions, events, event_consumers, processes,"
     " evidence_records, evidence_nodes, evidence_checkpoints, legal_holds,"
+    " evidence_emissions, evidence_outlets,"
     " breakers, idempotency_keys, leaders, rate_buckets, pool_loads, gate_intervals, start_predictions,"
     " pauses, schedules, schedule_fires, triggers, trigger_firings, usage_daily, webhooks, webhook_deliveries,"
+    " health_status, health_flips, health_windows, health_impacts, health_canaries, health_watch, process_orders,"
+    " recovery_receipts,"
     " notifications, notification_signals, notification_deliveries, notification_attempts, notification_deadlines,"
     " inbox_items, notification_channels, notification_routes, notification_silences, notification_groups,"
     " tickets, ticket_entries, ticket_watchers, ticket_links, ticket_teams, escalation_chains, business_calendars,"

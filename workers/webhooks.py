@@ -161,7 +161,7 @@ def send(claimed: Claimed, *, production: bool) -> Sent:
         answer = Answer(None, "too_slow" if error.slow else "unreachable")
     except grants.BadGrantError:
         answer = Answer(None, "bad_grant")
-    except Exception:
+    except Exception:  # a defect of ours costs this delivery a try: raised, it would end the sender, and everybody's
         log.exception("webhook_request_broke", webhook_id=str(claimed.webhook_id))
     return Sent(
         claimed=claimed,

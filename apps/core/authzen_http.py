@@ -1,8 +1,4 @@
-"""One decision point's HTTP side: JSON out and in, within a time-out and a size, to one origin and no other.
-
-No redirect is followed, no proxy of the environment is used, no answer is read past its cap: a decision point is
-trusted with its decision, not with this process. Connections are kept and used again.
-"""
+"""One decision point's HTTP side: JSON out and in, to one origin and no other (`apps.core.exchange`)."""
 
 from __future__ import annotations
 
@@ -13,17 +9,13 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import orjson
-import urllib3
 
 from apps.core import strict_json
 from apps.core.authzen_wire import EVALUATION, EVALUATIONS, WELL_KNOWN
+from apps.core.exchange import AwayError, Exchange, TooLongError
 
 ANSWER_WITHIN_S: Final = 2.0
-CONNECT_WITHIN_S: Final = 1.0
-LARGEST: Final = 1 << 20
-_CHUNK: Final = 1 << 14
 _REDISCOVER_S: Final = 3600.0
-_KEPT_CONNECTIONS: Final = 8
 
 
 class PointAwayError(Exception):
@@ -42,9 +34,7 @@ class Transport:
         parts = urlsplit(self._url)
         self._origin = f"{parts.scheme}://{parts.netloc}"
         self._configuration = f"{self._origin}{WELL_KNOWN}{parts.path}"
-        self._token = token
-        self._answer_within_s = answer_within_s
-        self._pool = urllib3.PoolManager(maxsize=_KEPT_CONNECTIONS, retries=False)
+        self._exchange = Exchange(token=token, answer_within_s=answer_within_s)
         self._endpoints: tuple[str, str | None] = ("", None)
         self._discovered_at: float | None = None
 
@@ -95,26 +85,13 @@ class Transport:
 
     def _send(self, method: str, address: str, body: Any) -> tuple[int, bytes]:
         """Return status and body of one exchange; raise `PointAwayError` when there is none within the time."""
-        deadline = time.monotonic() + self._answer_within_s
-        headers = {"Accept": "application/json", "Authorization": f"Bearer {self._token()}"}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
         try:
-            answer = self._pool.request(
-                method,
-                address,
-                body=None if body is None else orjson.dumps(body),
-                headers=headers,
-                timeout=urllib3.Timeout(connect=CONNECT_WITHIN_S, total=self._answer_within_s),
-                redirect=False,
-                retries=False,
-                preload_content=False,
-                decode_content=False,
-            )
-            text = _read(answer, deadline=deadline)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise PointAwayError(type(error).__name__) from error
-        return int(answer.status), text
+            answered = self._exchange.send(method, address, None if body is None else orjson.dumps(body))
+        except AwayError as error:
+            raise PointAwayError(str(error)) from error
+        except TooLongError as error:
+            raise PointRefusedError(str(error)) from error
+        return answered.status, answered.body
 
     def _said(self, status: int, text: bytes) -> Any:
         if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -125,28 +102,3 @@ class Transport:
             return strict_json.loads(text)
         except strict_json.BadJSONError as error:
             raise PointRefusedError("the answer is no JSON that two readers would read alike") from error
-
-
-def _read(answer: urllib3.BaseHTTPResponse, *, deadline: float) -> bytes:
-    """Return the body. urllib3's time-out holds for each read: a point that drips is cut off at the deadline here."""
-    parts: list[bytes] = []
-    size = 0
-    whole = False
-    try:
-        while part := answer.read1(_CHUNK):
-            parts.append(part)
-            size += len(part)
-            _check(size=size, late=time.monotonic() > deadline)
-        whole = True
-    finally:
-        if not whole:
-            answer.close()  # a connection with half an answer in it serves nobody
-    answer.release_conn()
-    return b"".join(parts)
-
-
-def _check(*, size: int, late: bool) -> None:
-    if size > LARGEST:
-        raise PointRefusedError(f"the answer is longer than {LARGEST} bytes")
-    if late:
-        raise PointAwayError("the answer came too slowly")

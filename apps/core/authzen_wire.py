@@ -24,7 +24,7 @@ WELL_KNOWN = "/.well-known/authzen-configuration"
 DEFAULT_MAX_AGE_S = 30
 LONGEST_AGE_S = 86_400
 _FOREIGN_DECISIONS = UUID("6f705f61-7574-4a7a-8a65-6e0000000001")
-_LIMITS = ("weight", "max_running", "jobs_per_day", "backlog_cap")
+_LIMITS = ("weight", "max_running", "jobs_per_day", "backlog_cap", "audit_debt")
 
 
 class MalformedError(ValueError):

@@ -73,6 +73,9 @@ _reactions_failed = _counter(
 _webhook_tries = _counter(
     "operations_webhook_tries_total", "Requests to webhooks' receivers, by what came of them.", "outcome"
 )
+_evidence_erased = _counter(
+    "operations_evidence_erased_total", "Records of evidence whose bytes the plane erased, past their retention."
+)
 _log_lines_lost = _counter("operations_log_lines_lost_total", "Log lines that could not be written.")
 
 # Each scale has a boundary at every objective it must show met or missed (target and ours).
@@ -104,6 +107,12 @@ _evidence_emission = _histogram(
     "operations_evidence_emission_seconds",
     "From a job's end to its evidence being accepted.",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 180, 900),
+)
+_audit_debt = Gauge(
+    "operations_evidence_audit_debt",
+    "Sealed evidence records that the sink was offered and has not accepted, with those behind them.",
+    registry=_registry,
+    multiprocess_mode="mostrecent",
 )
 _evidence_sealing = _histogram(
     "operations_evidence_sealing_seconds",
@@ -208,9 +217,19 @@ def evidence_emitted(*, seconds: float) -> None:
     _evidence_emission.observe(max(0.0, seconds))
 
 
+def audit_debt(*, records: int) -> None:
+    """Say how many sealed records the sink does not accept now."""
+    _audit_debt.set(records)
+
+
 def evidence_sealed(*, seconds: float) -> None:
     """Observe how long a record waited for its seal."""
     _evidence_sealing.observe(seconds)
+
+
+def evidence_erased(*, records: int) -> None:
+    """Count records that lost their bytes: past their retention, and under no legal hold."""
+    _evidence_erased.inc(records)
 
 
 def heartbeat_seen(*, age_s: float, role: str) -> None:

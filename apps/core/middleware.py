@@ -17,7 +17,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from apps.core import fallbacks, ids, problems
+from apps.core import addresses, fallbacks, ids, problems
 
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Asked every few seconds by machines: a line each would bury what people did.
@@ -39,7 +39,8 @@ class RequestContext:
         request_id = _request_id(request)
         request.request_id = request_id  # type: ignore[attr-defined]
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id, method=request.method, path=request.path)
+        path = addresses.told(request.path)
+        structlog.contextvars.bind_contextvars(request_id=request_id, method=request.method, path=path)
         refusal = _refusal(request)
         response = problems.respond(refusal, request=request) if refusal else self._get_response(request)
         _dress(response, request_id=request_id)

@@ -20,6 +20,8 @@ from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.utils.encoding import escape_uri_path
 from rest_framework import exceptions as drf_exceptions
 
+from apps.core import addresses
+
 CONTENT_TYPE: Final = "application/problem+json"
 DATABASE_RETRY_S: Final = 2
 # Classes of SQLSTATE that mean "this database, just now": no connection, going down, out of connections.
@@ -266,7 +268,7 @@ _TOLD: Final[tuple[tuple[type[Exception] | tuple[type[Exception], ...], Callable
 
 def respond(problem: Problem, *, request: HttpRequest) -> HttpResponse:
     """Return `problem` as the answer to `request`. The body is pure ASCII: nothing in it can fail to be encoded."""
-    instance = escape_uri_path(request.path)
+    instance = escape_uri_path(addresses.told(request.path))
     request_id: str | None = getattr(request, "request_id", None)
     body = json.dumps(problem.body(instance=instance, request_id=request_id), default=str)
     response = HttpResponse(body.encode("ascii"), status=problem.status, content_type=CONTENT_TYPE)

@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from apps.core.admin.lists import SinceFilter
@@ -13,7 +15,7 @@ from apps.core.admin.markup import as_json, badge, code, mono
 from apps.core.admin.pages import RecordAdmin, column
 from apps.evidence import keys, merkle, notes
 from apps.evidence.logs import Log
-from apps.evidence.models import LegalHold, Nodes, Record, RecordState, SealedCheckpoint
+from apps.evidence.models import Emission, LegalHold, Nodes, Outlet, Record, SealedCheckpoint
 from apps.evidence.queries import examine
 
 SHOWN_HASHES = 64
@@ -34,7 +36,7 @@ class RecordPages(RecordAdmin[Record]):
             None,
             {"fields": ("shown_id", "shown_predicate", "of_tenant", "region", "shown_subject", "fence", "created_at")},
         ),
-        ("Proof", {"fields": ("verdict", "shown_leaf", "shown_salt", "number", "shown_state", "ref", "tries")}),
+        ("Proof", {"fields": ("verdict", "shown_leaf", "shown_salt", "number", "shown_state")}),
         ("Statement", {"fields": ("laid_out", "shown_payload")}),
     )
 
@@ -63,10 +65,17 @@ class RecordPages(RecordAdmin[Record]):
         """Return what it is about."""
         return mono(row.subject_id)
 
-    @column("State")
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Record]:
+        """Return the records, each with the sink's name for the batch that brought it."""
+        own = Emission.every.filter(tenant_id=OuterRef("tenant_id"), region=OuterRef("region"))
+        last = own.filter(start__lte=OuterRef("number"), size__gt=OuterRef("number")).values("ref")[:1]
+        return super().get_queryset(request).annotate(emitted_as=Subquery(last))
+
+    @column("Sink")
     def shown_state(self, row: Record) -> Any:
-        """Return how far it has come."""
-        return badge(row.state, "success" if row.state == RecordState.EMITTED else "default")
+        """Return whether the sink has it, and under which name."""
+        ref = row.emitted_as  # type: ignore[attr-defined]  # annotated above
+        return badge("pending", "default") if ref is None else badge(ref, "success")
 
     @column("Verdict")
     def verdict(self, row: Record) -> Any:
@@ -195,3 +204,45 @@ class LegalHoldPages(RecordAdmin[LegalHold]):
     def of_tenant(self, row: LegalHold) -> str:
         """Return the tenant's id."""
         return row.tenant_id
+
+
+@admin.register(Emission)
+class EmissionPages(RecordAdmin[Emission]):
+    """What the sink accepted: batches of a log, newest first."""
+
+    list_display = ("accepted_at", "of_tenant", "region", "start", "size", "ref", "witnessed")
+    list_filter = (("tenant", AutocompleteSelectFilter),)
+    search_fields = ()
+    ordering = ("-emission_id",)
+    fields = ("emission_id", "of_tenant", "region", "start", "size", "ref", "note", "accepted_at")
+
+    @column("Tenant")
+    def of_tenant(self, row: Emission) -> str:
+        """Return the tenant's id."""
+        return row.tenant_id
+
+    @column("Cosigned")
+    def witnessed(self, row: Emission) -> Any:
+        """Say whether the sink is a witness that cosigned the checkpoint."""
+        return badge("by the sink", "success") if row.note else badge("no", "default")
+
+
+@admin.register(Outlet)
+class OutletPages(RecordAdmin[Outlet]):
+    """How far each log was emitted, and what stands in the way."""
+
+    list_display = ("of_tenant", "region", "emitted", "standing", "failing_since", "due_at", "error")
+    list_filter = (("tenant", AutocompleteSelectFilter),)
+    search_fields = ()
+    ordering = ("tenant_id", "region")
+    fields = ("of_tenant", "region", "emitted", "owed", "standing", "tries", "failing_since", "due_at", "error")
+
+    @column("Tenant")
+    def of_tenant(self, row: Outlet) -> str:
+        """Return the tenant's id."""
+        return row.tenant_id
+
+    @column("Stands")
+    def standing(self, row: Outlet) -> Any:
+        """Say whether the sink accepts it."""
+        return badge("accepted", "success") if row.failing_since is None else badge("refused", "danger")

@@ -18,6 +18,7 @@ from apps.core.ids import BadIdError, parse_id
 from apps.evidence import keys, notes, receipts
 from apps.evidence.logs import Log
 from apps.evidence.models import Record
+from apps.evidence.queries import states_of
 from apps.evidence.receipts import Signed
 from apps.tenancy.authentication import principal_of
 from apps.tenancy.context import in_tenant
@@ -222,7 +223,7 @@ def _record(record: Record) -> dict[str, Any]:
         "tenant_id": record.tenant_id,
         "origin": log.origin,
         "subject": f"{record.kind}:{record.subject_id}",
-        "state": record.state,
+        "state": states_of([record.record_id])[record.record_id][0],
         "created_at": record.created_at,
         **receipts.proven(record, under=receipts.last_checkpoint(log), ring=keys.ring()),
     }

@@ -15,9 +15,9 @@ from urllib.parse import quote, unquote
 
 from django.conf import settings
 
-from apps.evidence.keys import KeyRing
 from apps.evidence.logs import Log
 from apps.evidence.notes import BadNoteError, Checkpoint
+from apps.evidence.ring import KeyRing
 
 SUFFIX = ".checkpoint"
 
@@ -53,14 +53,24 @@ class Heads:
             yield Log(unquote(path.name.removesuffix(SUFFIX)), unquote(path.parent.name))
 
     def keep(self, log: Log, checkpoint: Checkpoint, *, note: str) -> None:
-        """Keep `note`, which was committed. A reader sees the file before or after, never a half."""
+        """Keep `note`, which was committed. A reader sees the file before or after, never a half.
+
+        When this returns, a loss of power takes it away no more: file and name are on the disk. Raises `OSError`.
+        """
         self._held[log] = checkpoint
         path = self._path(log)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(note)
-        draft.replace(path)
+        try:
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                file.write(note)
+                file.flush()
+                os.fsync(file.fileno())  # before it takes the name: a name without its bytes would be a broken head
+            draft.replace(path)
+        except OSError:
+            draft.unlink(missing_ok=True)  # a disk that is full gets no fuller, try by try
+            raise
+        _sync_folder(path.parent)
 
     def forget(self, log: Log) -> None:
         """Read the file again the next time: somebody may have mended it."""
@@ -68,6 +78,15 @@ class Heads:
 
     def _path(self, log: Log) -> Path:
         return self._folder / quote(log.region, safe="") / f"{quote(log.tenant_id, safe='')}{SUFFIX}"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names in `folder` on the disk as they are now."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def kept() -> Heads:

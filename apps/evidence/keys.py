@@ -15,84 +15,29 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
 from joserfc.jwk import OKPKey
 
-from apps.evidence import notes
+from apps.evidence.ring import KeyRing, key_of
 from apps.tenancy.keys import BadKeyError, CachedFile, KeysMissingError, place
 
 FILE: Final = "evidence.jwks"
-ENDLESS: Final = 2**63
+PUBLIC_FILE: Final = "evidence.pub.json"  # the public halves alone: what the sink is given, and any verifier
 
 
 class NoSuchKeyError(ValueError):
     """There is no key of that id, or none that could retire."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LogKey:
-    """A key and what it may have signed: of each log (by origin) the sizes from `begins` to `ends`, both included.
-
-    A log that `begins` does not name began under the key. `ends` is None while the key signs; once it is retired, a log
-    that `ends` does not name began after it.
-    """
-
-    kid: str
-    public: bytes
-    private: Ed25519PrivateKey | None = field(repr=False)
-    begins: Mapping[str, int]
-    ends: Mapping[str, int] | None
-
-    def covers(self, *, origin: str, size: int) -> bool:
-        """Return whether the key may have signed the checkpoint of `size`."""
-        last = ENDLESS if self.ends is None else self.ends.get(origin, -1)
-        return self.begins.get(origin, 0) <= size <= last
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeyRing:
-    """All keys the logs were ever signed with."""
-
-    keys: tuple[LogKey, ...]
-
-    @property
-    def signing(self) -> list[tuple[str, Ed25519PrivateKey]]:
-        """The keys that sign now, the newest last: one, or two while they overlap."""
-        return [(key.kid, key.private) for key in self.keys if key.private is not None]
-
-    def signed(self, checkpoint: notes.Checkpoint) -> str:
-        """Return the checkpoint as a note, signed by every key that signs now."""
-        return notes.signed(checkpoint.text(), name=checkpoint.origin, keys=[private for _, private in self.signing])
-
-    def opened(self, note: str, *, origin: str) -> notes.Checkpoint:
-        """Return the checkpoint of log `origin` in a note; raise `notes.BadNoteError` if it is not to be believed."""
-        known = {notes.key_id(name=origin, public=key.public): key for key in self.keys}
-        text, by = notes.opened(note, name=origin, keys={each: key.public for each, key in known.items()})
-        checkpoint = notes.parsed(text)
-        if checkpoint.origin != origin:
-            raise notes.BadNoteError(f"the checkpoint is of {checkpoint.origin}, not of {origin}")
-        if not any(known[each].covers(origin=origin, size=checkpoint.size) for each in by):
-            raise notes.BadNoteError(f"the key that signed was not in use at size {checkpoint.size}")
-        return checkpoint
-
-    def verifier_keys(self, *, origin: str) -> list[str]:
-        """Return the public keys of a log as C2SP's tools take them, those that sign now last."""
-        return [notes.verifier_key(name=origin, public=key.public) for key in self.keys]
-
-    def published(self) -> dict[str, Any]:
-        """Return the public halves as a JWK set, with what each may have signed: the key file of a verifier."""
-        return {"keys": [_document(key) for key in self.keys]}
-
-
 def ensure(*, folder: Path) -> bool:
     """Make the first key where there is none; return whether it was made. Safe to run twice at once."""
     path = folder / FILE
-    return not path.exists() and place(path, _encoded([_fresh(begins={})]))
+    made = not path.exists() and place(path, _encoded([_fresh(begins={})]))
+    _publish(path)
+    return made
 
 
 def ring() -> KeyRing:
@@ -132,6 +77,14 @@ def retire(kid: str, *, sizes: Mapping[str, int]) -> None:
                 key["ends"] = dict(sizes)
 
 
+def published_in(path: Path) -> KeyRing:
+    """Return the keys of a file of public halves; raise `BadKeyError` or `OSError`."""
+    try:
+        return KeyRing(keys=tuple(key_of(each) for each in json.loads(path.read_text())["keys"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadKeyError(f"{path} is not a set of published keys") from error
+
+
 def _path() -> Path:
     return Path(settings.ENVIRONMENT.keys) / FILE
 
@@ -141,47 +94,19 @@ def _fresh(*, begins: Mapping[str, int]) -> dict[str, Any]:
     return {**key.as_dict(private=True), "begins": dict(begins)}
 
 
-def _document(key: LogKey) -> dict[str, Any]:
-    ends = {} if key.ends is None else {"ends": dict(key.ends)}
-    return {
-        "kty": "OKP",
-        "crv": "Ed25519",
-        "x": _b64url(key.public),
-        "kid": key.kid,
-        "begins": dict(key.begins),
-        **ends,
-    }
-
-
-def _b64url(data: bytes) -> str:
-    return notes.encoded(data).rstrip("=").replace("+", "-").replace("/", "_")
-
-
 def _encoded(keys: Sequence[Mapping[str, Any]]) -> bytes:
     return json.dumps({"keys": keys}, indent=1).encode()
 
 
 def _parse(path: Path) -> KeyRing:
     try:
-        keys = tuple(_key(each) for each in json.loads(path.read_text())["keys"])
+        keys = tuple(key_of(each) for each in json.loads(path.read_text())["keys"])
     except Exception as error:  # whatever it holds, it must not be shown
         raise BadKeyError(f"OPS_KEYS: {path} is not a set of Ed25519 JWKs") from error
     made = KeyRing(keys=keys)
     if not made.signing:
         raise BadKeyError(f"OPS_KEYS: {path} holds no key that signs")
     return made
-
-
-def _key(jwk: Mapping[str, Any]) -> LogKey:
-    key = OKPKey.import_key(dict(jwk))
-    private = key.private_key
-    return LogKey(
-        kid=str(jwk["kid"]),
-        public=key.public_key.public_bytes_raw(),
-        private=private if isinstance(private, Ed25519PrivateKey) else None,
-        begins=dict(jwk["begins"]),
-        ends=dict(jwk["ends"]) if "ends" in jwk else None,
-    )
 
 
 @contextmanager
@@ -197,6 +122,15 @@ def _edited() -> Iterator[list[dict[str, Any]]]:
         draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         if place(draft, _encoded(keys)):
             draft.replace(path)
+        _publish(path)
+
+
+def _publish(path: Path) -> None:
+    """Write the public halves beside the keys in `path`, at one stroke."""
+    public = path.with_name(PUBLIC_FILE)
+    draft = public.with_name(f".{public.name}.{secrets.token_hex(8)}")
+    if place(draft, json.dumps(_parse(path).published(), indent=1).encode()):
+        draft.replace(public)
 
 
 class _Lock:

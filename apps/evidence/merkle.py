@@ -71,6 +71,11 @@ def entry_hash(entry: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + entry).digest()
 
 
+def leaf_of(*, payload: bytes, salt: bytes) -> bytes:
+    """Return the leaf of a record: the log's entry is the salted commitment to its payload."""
+    return entry_hash(hashlib.sha256(salt + payload).digest())
+
+
 def root_at(size: int, *, node: Node) -> bytes:
     """Return the root that the tree had at `size`."""
     return _span(0, size, node) if size else EMPTY_ROOT

@@ -18,13 +18,6 @@ class Predicate(models.TextChoices):
     ERASURE = "erasure", "bytes of other records were erased: a tombstone"
 
 
-class RecordState(models.TextChoices):
-    """How far a record has come on its way out of this database."""
-
-    PENDING = "pending", "written, not yet accepted by the sink"
-    EMITTED = "emitted", "accepted by the sink"
-
-
 class Record(models.Model):
     """An in-toto statement about one subject. `payload` holds the exact bytes; verifying never re-encodes them.
 
@@ -44,9 +37,6 @@ class Record(models.Model):
     salt = models.BinaryField(max_length=16, null=True)
     leaf = models.BinaryField(max_length=32)
     number = models.BigIntegerField(null=True)
-    state = models.CharField(max_length=16, choices=RecordState, default=RecordState.PENDING)
-    ref = models.CharField(max_length=200, null=True, help_text="the sink's name for it")
-    tries = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(db_default=ClockTimestamp())
 
     objects = TenantManager["Record"]()
@@ -65,7 +55,6 @@ class Record(models.Model):
                 name="evidence_number_once",
             ),
             models.CheckConstraint(condition=models.Q(predicate__in=Predicate.values), name="evidence_predicate_known"),
-            models.CheckConstraint(condition=models.Q(state__in=RecordState.values), name="evidence_state_known"),
         ]
         indexes = [
             models.Index(
@@ -185,3 +174,69 @@ class LegalHold(models.Model):
 
     def __str__(self) -> str:
         return f"legal hold on {self.subject_id or 'everything'} of {self.tenant_id}"
+
+
+class Emission(models.Model):
+    """A batch that the sink accepted: a log's numbers from `start` up to `size`, and the sink's name for them."""
+
+    emission_id = models.UUIDField(primary_key=True)
+    tenant = models.ForeignKey(Tenant, models.PROTECT, db_index=False)
+    region = models.CharField(max_length=32)
+    start = models.BigIntegerField()
+    size = models.BigIntegerField()
+    ref = models.CharField(max_length=200, help_text="the sink's name for it")
+    note = models.TextField(null=True, help_text="the checkpoint at `size`, cosigned by a sink that is a witness")
+    accepted_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    objects = TenantManager["Emission"]()
+    every = models.Manager["Emission"]()
+
+    class Meta:
+        db_table = "evidence_emissions"
+        ordering = ["-emission_id"]
+        base_manager_name = "every"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "region", "start"], name="evidence_emitted_once"),
+            models.CheckConstraint(
+                condition=models.Q(start__gte=0, size__gt=models.F("start")), name="evidence_emission_holds_records"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"records {self.start} to {self.size} of {self.tenant_id} in {self.region}"
+
+
+class Outlet(models.Model):
+    """How far a log was emitted, and how that goes. One row a log, which the emitter alone writes.
+
+    Everything below `emitted` was accepted. Jobs whose records lie from there up to `owed` read `pending_audit`.
+    """
+
+    outlet_id = models.UUIDField(primary_key=True)
+    tenant = models.ForeignKey(Tenant, models.PROTECT, db_index=False)
+    region = models.CharField(max_length=32)
+    emitted = models.BigIntegerField(default=0)
+    owed = models.BigIntegerField(default=0)
+    tries = models.PositiveIntegerField(default=0, help_text="failed ones in a row")
+    failing_since = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(null=True, help_text="of one that fails: the next try")
+    error = models.CharField(max_length=200, null=True, help_text="what the sink said last, or that it is away")
+
+    objects = TenantManager["Outlet"]()
+    every = models.Manager["Outlet"]()
+
+    class Meta:
+        db_table = "evidence_outlets"
+        ordering = ["tenant_id", "region"]
+        base_manager_name = "every"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "region"], name="evidence_outlet_once"),
+            models.CheckConstraint(
+                condition=models.Q(failing_since__isnull=True, tries=0)
+                | models.Q(failing_since__isnull=False, tries__gt=0),
+                name="evidence_outlet_fails_since",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id} in {self.region}, emitted up to {self.emitted}"

@@ -9,13 +9,37 @@ from uuid import UUID
 
 from apps.core.database import preparing
 from apps.evidence.logs import Log
+from apps.evidence.merkle import leaf_of
 from apps.evidence.models import Record
-from apps.evidence.statements import leaf_of
 
 OVERDUE = """
 SELECT tenant_id, region, count(*)::int, min(created_at) FROM evidence_records
  WHERE number IS NULL AND created_at < clock_timestamp() - make_interval(secs => %(older_than_s)s)
  GROUP BY tenant_id, region ORDER BY tenant_id, region
+"""
+
+# A record was emitted with the last batch that begins before it, if that reaches as far.
+STATES = """
+SELECT r.record_id, e.ref FROM evidence_records r LEFT JOIN LATERAL (
+    SELECT ref, size FROM evidence_emissions e
+     WHERE e.tenant_id = r.tenant_id AND e.region = r.region AND e.start <= r.number ORDER BY start DESC LIMIT 1) AS e
+    ON e.size > r.number
+ WHERE r.record_id = ANY (%s)
+"""
+DEBTS = """
+SELECT o.tenant_id, o.region, head.size - o.emitted, o.failing_since, o.error FROM evidence_outlets o
+ CROSS JOIN LATERAL (SELECT size FROM evidence_checkpoints c WHERE c.tenant_id = o.tenant_id AND c.region = o.region
+                      ORDER BY size DESC LIMIT 1) AS head
+ WHERE o.failing_since IS NOT NULL ORDER BY 3 DESC
+"""
+
+# A tenant's audit debt as part of another question, `{tenant}` being its id: the records that were offered and not
+# accepted, and those behind them. None while the sink accepts, however much is still on its way.
+DEBT = """
+coalesce((SELECT sum(head.size - o.emitted) FROM evidence_outlets o
+  CROSS JOIN LATERAL (SELECT size FROM evidence_checkpoints c WHERE c.tenant_id = o.tenant_id AND c.region = o.region
+                       ORDER BY size DESC LIMIT 1) AS head
+  WHERE o.tenant_id = {tenant} AND o.failing_since IS NOT NULL), 0)::bigint
 """
 
 
@@ -31,9 +55,21 @@ class Verdict:
 
 
 def states_of(record_ids: Collection[UUID]) -> dict[UUID, tuple[str, str | None]]:
-    """Return (state, ref) of each record that exists in the current tenant context."""
-    rows = Record.objects.filter(record_id__in=record_ids).values_list("record_id", "state", "ref")
-    return {record_id: (state, ref) for record_id, state, ref in rows}
+    """Return (state, ref) of each record that exists in the current tenant context.
+
+    `pending` until the sink accepted it, then `emitted`; `ref` is the sink's name for the batch that brought it.
+    """
+    with preparing() as cursor:
+        cursor.execute(STATES, [list(record_ids)])
+        return {record_id: ("pending" if ref is None else "emitted", ref) for record_id, ref in cursor.fetchall()}
+
+
+def debts() -> list[tuple[Log, int, datetime, str]]:
+    """Return the logs that the sink does not accept now: records owed, since when, and what it said; the most first."""
+    with preparing() as cursor:
+        cursor.execute(DEBTS)
+        rows = cursor.fetchall()
+    return [(Log(tenant_id, region), owed, since, error) for tenant_id, region, owed, since, error in rows]
 
 
 def leaf_of_record(record_id: UUID) -> str | None:

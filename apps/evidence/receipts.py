@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.evidence import dsse, merkle, nodes, notes
-from apps.evidence.keys import KeyRing
 from apps.evidence.logs import Log
-from apps.evidence.models import Predicate, Record, SealedCheckpoint
+from apps.evidence.models import Emission, Predicate, Record, SealedCheckpoint
+from apps.evidence.ring import KeyRing
 
 FORMAT = "operations-receipt/1"
 PROOF_FORMAT = "c2sp.org/tlog-proof@v1"
@@ -38,6 +38,18 @@ def last_checkpoint(log: Log) -> Signed | None:
     if row is None:
         return None
     return Signed(log=log, size=row.size, root=bytes(row.root), note=row.note, sealed_at=row.created_at)
+
+
+def cosigned_checkpoint(log: Log) -> Signed | None:
+    """Return the newest checkpoint of a log that the sink cosigned as its witness; None where there is none."""
+    own = Emission.objects.filter(tenant_id=log.tenant_id, region=log.region, note__isnull=False)
+    last = own.order_by("-start").first()
+    if last is None:
+        return None
+    row = SealedCheckpoint.objects.filter(tenant_id=log.tenant_id, region=log.region, size=last.size).first()
+    if row is None:
+        return None
+    return Signed(log=log, size=row.size, root=bytes(row.root), note=last.note or "", sealed_at=row.created_at)
 
 
 def consistency(log: Log, *, old: int, new: int) -> list[bytes]:
@@ -67,7 +79,7 @@ def proven(record: Record, *, under: Signed | None, ring: KeyRing) -> dict[str, 
 
 
 def receipt(*, subject_id: str, log: Log, ring: KeyRing, kind: str = "job") -> dict[str, Any]:
-    """Return the receipt of a run: every record of it, proven under one checkpoint.
+    """Return the receipt of a run: every record of it, proven under one checkpoint, a cosigned one if it covers them.
 
     `complete`: it has ended, and all its records are sealed. An admission without an outcome shows as such.
     """
@@ -78,6 +90,9 @@ def receipt(*, subject_id: str, log: Log, ring: KeyRing, kind: str = "job") -> d
         )
     )
     under = last_checkpoint(log)
+    witnessed = cosigned_checkpoint(log)
+    if witnessed is not None and all(each.number is not None and each.number < witnessed.size for each in records):
+        under = witnessed
     sealed = bool(records) and all(each.number is not None for each in records)
     return {
         "format": FORMAT,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from uuid import UUID
 
 from apps.core.digests import canonical
 from apps.core.ids import uuid7
+from apps.evidence.dsse import STATEMENT_TYPE
+from apps.evidence.merkle import leaf_of
 from apps.evidence.models import Predicate
 
-STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://opsplatform.dev/evidence/{predicate}/v1"
 
 
@@ -44,9 +44,3 @@ def statement(
     return Statement(
         record_id=uuid7(), predicate=predicate, payload=payload, salt=salt, leaf=leaf_of(payload=payload, salt=salt)
     )
-
-
-def leaf_of(*, payload: bytes, salt: bytes) -> bytes:
-    """Return the Merkle leaf of a record: RFC 6962's 0x00 prefix over the salted commitment to its payload."""
-    commitment = hashlib.sha256(salt + payload).digest()
-    return hashlib.sha256(b"\x00" + commitment).digest()

@@ -11,7 +11,7 @@ from uuid import UUID
 from apps.core.database import rows
 from apps.evidence import merkle
 from apps.evidence.logs import Columns, Log
-from apps.evidence.statements import leaf_of
+from apps.evidence.merkle import leaf_of
 
 PAGE = 1000
 PIECES = 128  # checkpoints a page: so many small steps are read at once

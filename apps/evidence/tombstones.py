@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from apps.core.digests import canonical
 from apps.core.ids import uuid7
 from apps.evidence import dsse, notes
-from apps.evidence.keys import KeyRing, LogKey
 from apps.evidence.logs import Log
 from apps.evidence.models import Predicate
+from apps.evidence.ring import KeyRing, LogKey
 from apps.evidence.statements import Statement, statement
 
 KIND = "erasure"

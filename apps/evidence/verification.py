@@ -14,9 +14,9 @@ from apps.evidence import merkle, stored, tombstones
 from apps.evidence.examination import MOST_A_STEP, Piece, about, continued, examine
 from apps.evidence.findings import Finding, Kind, Report
 from apps.evidence.heads import Heads
-from apps.evidence.keys import KeyRing
 from apps.evidence.logs import Log
 from apps.evidence.notes import BadNoteError, Checkpoint
+from apps.evidence.ring import KeyRing
 from apps.evidence.stored import StoredCheckpoint, StoredNodes, StoredRecord
 
 WINDOW = 20_000

@@ -17,6 +17,7 @@ MAX_PARAMS_BYTES = 16 * 1024
 MAX_TIMEOUT_S = 7 * 24 * 3600
 MAX_BATCH = 1_000
 TRIGGERS = ("user", "connector", "schedule", "event", "system")
+DEFAULT_ENVIRONMENT = "default"
 
 
 class RetryFields(StrictSerializer):
@@ -113,7 +114,7 @@ class SubmissionFields(StrictSerializer):
         default=None,
         help_text="of jobs with the same key, one runs at a time",
     )
-    environment = serializers.SlugField(max_length=48, required=False, default="default")
+    environment = serializers.SlugField(max_length=48, required=False, default=DEFAULT_ENVIRONMENT)
     trigger = serializers.ChoiceField(TRIGGERS, required=False, default="user")
 
     def validate_params(self, value: dict[str, Any]) -> dict[str, Any]:

@@ -133,6 +133,11 @@ WITHOUT_A_FAILURE = {
 }
 
 
+def ended_as(*, status: State, outcome: State | None) -> State:
+    """Return the state that decides what may be done to a job: of one whose evidence is owed, how it ended."""
+    return outcome if status is State.PENDING_AUDIT and outcome is not None else status
+
+
 def transition(state: State, move: Move) -> Transition:
     """Return the transition `move` makes; raise `IllegalMoveError` if `state` forbids it."""
     made = TRANSITIONS[move]

@@ -1,11 +1,15 @@
-"""Which evidence of jobs is past its retention, by the obligations that their decisions laid on them."""
+"""Evidence of jobs that is past its retention, by the obligations that their decisions laid on them."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from uuid import UUID
 
 from apps.core.database import rows
 from apps.evidence.logs import Log
+from apps.evidence.operations.erase import Erased, erase
+from apps.evidence.ring import KeyRing
 
 # A job's records go together, once it is over and all of them are sealed. Without an obligation nothing is ever due.
 DUE = """
@@ -28,3 +32,16 @@ def past_retention(*, limit: int) -> dict[tuple[Log, int], list[UUID]]:
     for tenant_id, region, days, record_id in rows(DUE, {"limit": limit}):
         found.setdefault((Log(tenant_id, region), days), []).append(record_id)
     return found
+
+
+def erase_past_retention(*, actor: str, ring: KeyRing, limit: int, within_s: float) -> Iterator[Erased]:
+    """Erase what is due, `limit` records a transaction; yield what was erased, and under which tombstone.
+
+    Goes on until nothing is due, or `within_s` are over: the rest is due the next time just so.
+    """
+    until = time.monotonic() + within_s
+    while due := past_retention(limit=limit):
+        erased = erase(due, actor=actor, ring=ring)
+        yield from erased
+        if not erased or sum(map(len, due.values())) < limit or time.monotonic() >= until:
+            return

@@ -22,7 +22,7 @@ class PlanForm(RowForm[Plan]):
 
     class Meta:
         model = Plan
-        fields = ("plan_id", "job_types", "weight", "max_running", "jobs_per_day", "backlog_cap", "rate")
+        fields = ("plan_id", "job_types", "weight", "max_running", "jobs_per_day", "backlog_cap", "audit_debt", "rate")
 
     def clean_weight(self) -> int:
         """Refuse a weight of nothing: a share of nothing would never be served."""
@@ -63,11 +63,22 @@ class PlanAdmin(ConfigurationAdmin[Plan]):
         "max_running",
         "shown_per_day",
         "backlog_cap",
+        "audit_debt",
         "shown_rate",
         "changed_at",
     )
     search_fields = ("plan_id",)
-    fields = ("plan_id", "job_types", "weight", "max_running", "jobs_per_day", "backlog_cap", "rate", "changed_at")
+    fields = (
+        "plan_id",
+        "job_types",
+        "weight",
+        "max_running",
+        "jobs_per_day",
+        "backlog_cap",
+        "audit_debt",
+        "rate",
+        "changed_at",
+    )
     fixed = ("plan_id",)
     told = ("changed_at",)
 
@@ -88,7 +99,7 @@ class PlanAdmin(ConfigurationAdmin[Plan]):
 
     def save_model(self, request: HttpRequest, obj: Plan, form: Any, change: bool) -> None:
         """Lay the plan down."""
-        names = ("job_types", "weight", "max_running", "jobs_per_day", "backlog_cap", "rate")
+        names = ("job_types", "weight", "max_running", "jobs_per_day", "backlog_cap", "audit_debt", "rate")
         operations.put_plan(plan_id=obj.plan_id, **{name: form.cleaned_data[name] for name in names})
 
     def delete_model(self, request: HttpRequest, obj: Plan) -> None:

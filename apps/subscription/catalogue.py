@@ -27,6 +27,7 @@ class PlanFacts(NamedTuple):
     max_running: int
     jobs_per_day: int | None
     backlog_cap: int
+    audit_debt: int
     rate: str | None = None
 
     def limits(self) -> dict[str, Any]:
@@ -36,6 +37,7 @@ class PlanFacts(NamedTuple):
             "max_running": self.max_running,
             "jobs_per_day": self.jobs_per_day,
             "backlog_cap": self.backlog_cap,
+            "audit_debt": self.audit_debt,
             "rate": self.rate,
         }
 
@@ -62,14 +64,14 @@ def decide(question: Question, *, plan: PlanFacts | None) -> Verdict:
 
 FACTS = """
 SELECT s.state, coalesce(s.valid_until < clock_timestamp(), false), p.plan_id, p.job_types, p.weight, p.max_running,
-       p.jobs_per_day, p.backlog_cap, p.rate
+       p.jobs_per_day, p.backlog_cap, p.audit_debt, p.rate
   FROM subscriptions s JOIN plans p USING (plan_id) WHERE s.tenant_id = %s
 """
 
 
 EVERY_FACT = """
 SELECT s.tenant_id, s.state, coalesce(s.valid_until < clock_timestamp(), false), p.plan_id, p.job_types, p.weight,
-       p.max_running, p.jobs_per_day, p.backlog_cap, p.rate
+       p.max_running, p.jobs_per_day, p.backlog_cap, p.audit_debt, p.rate
   FROM subscriptions s JOIN plans p USING (plan_id) WHERE s.tenant_id = ANY (%s)
 """
 

@@ -20,6 +20,11 @@ class Plan(models.Model):
     max_running = models.PositiveIntegerField(default=4, help_text="slots held at any instant; more wait")
     jobs_per_day = models.PositiveIntegerField(null=True, blank=True, help_text="more are refused; empty = no limit")
     backlog_cap = models.PositiveIntegerField(default=100_000, help_text="jobs waiting at once; more are refused")
+    audit_debt = models.PositiveIntegerField(
+        default=10_000,
+        db_default=10_000,
+        help_text="evidence records that the sink refuses to accept before more jobs are refused",
+    )
     rate = models.CharField(
         max_length=LONGEST, null=True, blank=True, help_text="jobs handed out in a time; more wait; empty = no limit"
     )

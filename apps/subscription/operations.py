@@ -18,6 +18,7 @@ def put_plan(
     max_running: int,
     jobs_per_day: int | None,
     backlog_cap: int,
+    audit_debt: int = 10_000,
     rate: str | None = None,
 ) -> Plan:
     """Lay down what a plan entitles to, or replace it whole; return it. It holds from the next decision on.
@@ -34,6 +35,7 @@ def put_plan(
             "max_running": max_running,
             "jobs_per_day": jobs_per_day,
             "backlog_cap": backlog_cap,
+            "audit_debt": audit_debt,
             "rate": rate,
             "changed_at": ClockTimestamp(),
         },

@@ -56,6 +56,7 @@ INSTALLED_APPS = [
     "apps.subscription",
     "apps.jobs",
     "apps.schedules",
+    "apps.health",
     "apps.notifications",
     "apps.tickets",
     "opsplatform",
@@ -148,6 +149,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "ENUM_NAME_OVERRIDES": {
         "StateEnum": "apps.schedules.models.FIRE_STATES",
         "DeliveryStateEnum": "apps.webhooks.models.STATES",
+        "HealthStatusEnum": "apps.health.models.STATUSES",
         "TicketStatusEnum": "apps.tickets.models.STATES",
     },
     # The pages' scripts come out of a wheel: no browser of ours asks another host.

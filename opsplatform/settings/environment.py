@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any, Literal, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from apps.core import addresses
+from apps.evidence.cosigning import Witness
+from apps.evidence.notes import BadNoteError
 from apps.jobs.bundling import MOST_JOBS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -55,6 +58,8 @@ class Environment:
     governance_url: str | None
     subscription_url: str | None
     evidence_url: str | None
+    evidence_witness: str | None
+    sink: Path
     storage_url: str
     bundle_max: int
     public_url: str | None
@@ -119,6 +124,8 @@ def read(variables: Mapping[str, str] = os.environ) -> Environment:
         governance_url=variables.get("OPS_GOVERNANCE_URL") or None,
         subscription_url=variables.get("OPS_SUBSCRIPTION_URL") or None,
         evidence_url=variables.get("OPS_EVIDENCE_URL") or None,
+        evidence_witness=_witness(variables),
+        sink=Path(variables.get("OPS_SINK_HOME") or home / "sink").expanduser(),
         storage_url=storage_url,
         bundle_max=_bundle_max(variables),
         public_url=_public_url(variables),
@@ -179,17 +186,21 @@ def _running_services(home: Path) -> dict[str, Any]:
 
 
 def _public_url(variables: Mapping[str, str]) -> str | None:
-    """Return where modules reach this plane, without a slash at its end."""
-    text = variables.get("OPS_PUBLIC_URL") or ""
-    if not text:
+    try:
+        return addresses.public_url(variables)
+    except ValueError as error:
+        raise BadSettingError(str(error)) from error
+
+
+def _witness(variables: Mapping[str, str]) -> str | None:
+    """Return the public key of the witness at OPS_EVIDENCE_URL, in C2SP's form."""
+    word = variables.get("OPS_EVIDENCE_WITNESS") or ""
+    if not word:
         return None
-    _scheme("OPS_PUBLIC_URL", text, ("http", "https"))
-    parts = urlsplit(text)
-    if not parts.hostname or "@" in parts.netloc or "?" in text or "#" in text:
-        raise BadSettingError(
-            "OPS_PUBLIC_URL: a host, and perhaps a path, such as https://ops.example.org would be right"
-        )
-    return text.rstrip("/")
+    try:
+        return Witness.of_word(word).word()
+    except BadNoteError as error:
+        raise BadSettingError(f"OPS_EVIDENCE_WITNESS: {error}") from error
 
 
 def _bundle_max(variables: Mapping[str, str]) -> int:

@@ -21,10 +21,20 @@ UNHEARD = {
     "operations.job.cancel_requested",
     "operations.job.resubmitted",
     "operations.job.reprioritized",
+    "operations.job.pending_audit",
+    "operations.job.audited",
+    "operations.evidence.emission_failing",
+    "operations.evidence.emission_resumed",
     "operations.queue.paused",
     "operations.queue.resumed",
     "operations.webhook.disabled",
     "operations.webhook.test",
+    "operations.job.rerouted",
+    "operations.health.degraded",
+    "operations.health.recovered",
+    "operations.health.distrusted",
+    "operations.health.trusted",
+    "operations.health.recovery",
     "operations.alert.raised",
     "operations.alert.acknowledged",
     "operations.alert.resolved",
@@ -69,7 +79,8 @@ def test_every_built_in_module_holds_job_types(name: str) -> None:
 
 
 def test_every_job_event_that_a_state_tells_is_published() -> None:
-    assert set(job_events.OF_STATE.values()) | set(job_events.BY_REQUEST) == set(job_events.ALL)
+    told = {*job_events.OF_STATE.values(), *job_events.BY_REQUEST, *job_events.OF_AUDIT}
+    assert told == set(job_events.ALL)
 
 
 def test_every_outcome_tells_an_event() -> None:

@@ -21,8 +21,11 @@ PROCESSES = {
     "sealer",
     "submitter",
     "reactor",
+    "emitter",
+    "sink",
     "clerk",
     "webhooks",
+    "watcher",
     "beat",
     "flower",
 }

@@ -24,7 +24,21 @@ from opsplatform.plane import Plane, PlaneError
 from tests.support.client import Caller, Truth, wait_for
 
 WORKERS = ("worker-default", "worker-batch")
-LOOPS = ("scheduler", "relay", "sealer", "submitter", "reactor", "clerk", "webhooks", "web", "beat", "worker-control")
+LOOPS = (
+    "scheduler",
+    "relay",
+    "sealer",
+    "emitter",
+    "sink",
+    "submitter",
+    "reactor",
+    "clerk",
+    "webhooks",
+    "watcher",
+    "web",
+    "beat",
+    "worker-control",
+)
 COMMANDS = {
     "submit": 12,
     "burst": 4,

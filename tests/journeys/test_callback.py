@@ -54,7 +54,9 @@ def outside(plane: Plane) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("hasty", [False, True], ids=["after its 202", "before its 202"])
-def test_a_callback_brings_the_answer_at_once(plane: Plane, caller: Caller, outside: Any, hasty: bool) -> None:
+def test_a_callback_brings_the_answer_at_once_and_no_log_tells_its_token(
+    plane: Plane, caller: Caller, outside: Any, hasty: bool
+) -> None:
     module = Module(plane, hasty=hasty)
     with receiving(module.answer) as receiver:
         outside(receiver)
@@ -68,4 +70,9 @@ def test_a_callback_brings_the_answer_at_once(plane: Plane, caller: Caller, outs
     assert all(told.signed_by(SECRET) for told in receiver.told)
     gone = httpx.post(plane.url + receiver.told[0].event["callback"])
     assert (gone.status_code, gone.json()["code"]) == (410, "job_over")
+    token = receiver.told[0].event["callback"].rpartition("/")[2]
+    assert gone.json()["instance"] == "/operations/callbacks/***"
+    logs = {path: path.read_text(encoding="utf-8") for path in (plane.home / "logs").iterdir()}
+    assert any('"path": "/operations/callbacks/***"' in text for text in logs.values())
+    assert [path.name for path, text in logs.items() if token in text] == [], "the token is told in no log"
     wait_for(lambda: len(receiver.ids()) == 2, what="the second call was the last")

@@ -13,7 +13,9 @@ WITH RECURSIVE swept (relation) AS (
     UNION SELECT conrelid::regclass FROM pg_constraint JOIN swept ON confrelid = relation WHERE contype = 'f'
 )
 SELECT relation::text, pg_get_serial_sequence(relation::text, a.attname) FROM swept
-  LEFT JOIN pg_attribute a ON attrelid = relation AND pg_get_serial_sequence(relation::text, a.attname) IS NOT NULL
+  LEFT JOIN pg_attribute a
+    ON attrelid = relation AND CASE WHEN NOT a.attisdropped
+                                    THEN pg_get_serial_sequence(relation::text, a.attname) IS NOT NULL END
 """
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from apps.core import grants
+from apps.core import addresses, grants
 from apps.core.grants import Grant
 from apps.jobs import callbacks
 from apps.jobs.types import PermanentError, RetryableError
@@ -57,7 +57,7 @@ def callback(*, tenant_id: str, job_id: str) -> Mapping[str, str]:
     except FileNotFoundError:
         return {}
     path = callbacks.PATH + callbacks.token(job_id=job_id, tenant_id=tenant_id, key=key)
-    address = os.environ.get("OPS_PUBLIC_URL", "").rstrip("/")
+    address = addresses.public_url(os.environ)
     return {"callback": path, **({"callback_url": address + path} if address else {})}
 
 

@@ -11,9 +11,9 @@ from apps.evidence.statements import Statement
 # prove nothing.
 APPEND = """
 INSERT INTO evidence_records
-       (record_id, tenant_id, region, kind, subject_id, fence, predicate, payload, salt, leaf, state, tries, created_at)
+       (record_id, tenant_id, region, kind, subject_id, fence, predicate, payload, salt, leaf, created_at)
 SELECT record_id, tenant_id, region, 'job', evidence_subject, fence, predicate, convert_to(payload, 'UTF8'),
-       decode(salt, 'hex'), decode(leaf, 'hex'), 'pending', 0, clock_timestamp()
+       decode(salt, 'hex'), decode(leaf, 'hex'), clock_timestamp()
   FROM {source} WHERE record_id IS NOT NULL
 """
 

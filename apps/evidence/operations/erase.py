@@ -15,9 +15,9 @@ from django.db import transaction
 
 from apps.core.database import preparing
 from apps.evidence import operations
-from apps.evidence.keys import KeyRing
 from apps.evidence.logs import Log
 from apps.evidence.operations.holds import LOCK, LOCKED
+from apps.evidence.ring import KeyRing
 from apps.evidence.tombstones import KIND, Hole, tombstone
 
 # Holds are asked in the very statement that erases, under the lock that whoever places one takes as well.

@@ -18,9 +18,9 @@ from django.db import IntegrityError, transaction
 from apps.core.database import PreparingCursor, preparing
 from apps.evidence import merkle, nodes
 from apps.evidence.heads import Heads
-from apps.evidence.keys import KeyRing
 from apps.evidence.logs import EPOCH, Columns, Log, checkpoint_id, columns_hash, nodes_id
 from apps.evidence.notes import BadNoteError, Checkpoint
+from apps.evidence.ring import KeyRing
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -94,6 +94,7 @@ class Sealed:
     note: str
     sealed_at: datetime
     records: Sequence[Fresh] = field(repr=False)
+    digests: Sequence[bytes] = field(repr=False)  # of the records' columns: signed and stored, and worth making once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,17 +163,25 @@ def _sealed(
             broken[log] = str(error)
             continue
         grown = tree.grown([each.leaf for each in records])
+        digests = [each.columns.digest() for each in records]
         checkpoint = Checkpoint(
             origin=log.origin,
             size=grown.size,
             root=grown.root,
             sealed_at=now.isoformat(),
-            columns=columns_hash(each.columns.digest() for each in records),
+            columns=columns_hash(digests),
         )
         note = ring.signed(checkpoint)
         sealed.append(
             Sealed(
-                log=log, start=tree.size, tree=grown, checkpoint=checkpoint, note=note, sealed_at=now, records=records
+                log=log,
+                start=tree.size,
+                tree=grown,
+                checkpoint=checkpoint,
+                note=note,
+                sealed_at=now,
+                records=records,
+                digests=digests,
             )
         )
     return Step(seen=sum(map(len, logs.values())), sealed=sealed, broken=broken)
@@ -247,5 +256,5 @@ def _write(cursor: PreparingCursor, sealed: Sequence[Sealed]) -> None:
 
 def _completed(each: Sealed) -> list[tuple[int, int, bytes]]:
     """Return (level, first, hashes) of what a log's growth completed, the digests of columns with it."""
-    rows = [(COLUMNS_LEVEL, each.start, merkle.joined([one.columns.digest() for one in each.records]))]
+    rows = [(COLUMNS_LEVEL, each.start, merkle.joined(each.digests))]
     return rows + [(level, first, merkle.joined(hashes)) for level, (first, hashes) in each.tree.added.items()]

@@ -22,7 +22,7 @@ from apps.evidence import operations as evidence_log
 from apps.evidence.models import Predicate
 from apps.evidence.statements import Statement, statement
 from apps.jobs import events
-from apps.jobs.lifecycle import TERMINAL, TRANSITIONS, WAITING, Ending, Move, Priority, State
+from apps.jobs.lifecycle import TERMINAL, TRANSITIONS, WAITING, Ending, Move, Priority, State, ended_as
 from apps.jobs.models import Job
 from apps.jobs.operations import end
 from apps.jobs.operations.decisions import DECIDE, decision_rows
@@ -125,10 +125,11 @@ def resubmit(*, job_id: UUID, by: str, job_type: JobType, points: DecisionPoints
     state and for a step, which is tried again with its plan, and what `submit` raises.
     """
     job = Job.objects.select_for_update().get(job_id=job_id)
-    if State(job.status) not in TRANSITIONS[Move.REDO].sources:
-        raise ControlRefusedError(state=State(job.status), asked="tried again")
+    standing = ended_as(status=State(job.status), outcome=State(job.outcome) if job.outcome else None)
+    if standing not in TRANSITIONS[Move.REDO].sources:
+        raise ControlRefusedError(state=standing, asked="tried again")
     if job.parent_id is not None:
-        raise StepOfPlanError(state=State(job.status), parent_id=job.parent_id)
+        raise StepOfPlanError(state=standing, parent_id=job.parent_id)
     around = surroundings_of(environments=[job.environment_id], tenant_id=job.tenant_id)
     if job.environment_id not in around.regions:
         raise UnknownEnvironmentError(job.environment_id)

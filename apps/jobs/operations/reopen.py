@@ -10,7 +10,7 @@ import orjson
 from django.db import connection
 
 from apps.core.digests import digest_of
-from apps.jobs.lifecycle import TERMINAL, TRANSITIONS, Move, State
+from apps.jobs.lifecycle import TERMINAL, TRANSITIONS, Move, State, ended_as
 from apps.jobs.models import Job
 from apps.jobs.operations.control import RESUBMIT, ControlRefusedError, question_again, row_again
 from apps.jobs.operations.decisions import DECIDE, decision_rows
@@ -46,8 +46,9 @@ def reopen(*, job_id: UUID, by: str, job_type: JobType, points: DecisionPoints) 
     `resubmit`, and `StepsEndingError`.
     """
     plan = Job.objects.select_for_update().get(job_id=job_id)
-    if State(plan.status) not in TRANSITIONS[Move.REOPEN].sources:
-        raise ControlRefusedError(state=State(plan.status), asked="tried again")
+    standing = ended_as(status=State(plan.status), outcome=State(plan.outcome) if plan.outcome else None)
+    if standing not in TRANSITIONS[Move.REOPEN].sources:
+        raise ControlRefusedError(state=standing, asked="tried again")
     steps = list(Job.objects.select_for_update().filter(parent_id=job_id).order_by("job_id"))
     if not all(State(step.status) in TERMINAL for step in steps):
         raise StepsEndingError(state=State(plan.status))

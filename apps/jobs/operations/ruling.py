@@ -10,18 +10,21 @@ from uuid import UUID
 from apps.core.authzen import Answer, DecisionPoint, Question
 from apps.core.database import preparing
 from apps.core.ids import uuid7
+from apps.evidence import queries as evidence
 from apps.jobs.lifecycle import State
 from apps.jobs.types import JobType
 
 # An outage's jobs count as backlog like any other, and dependents: neither is a way around the cap.
-COUNT = """
+COUNT = f"""
 SELECT (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE tenant_id = %(tenant)s
          AND status IN ('queued', 'deferred', 'blocked') LIMIT %(cap)s) AS waiting),
        CASE WHEN %(per_day)s::int IS NOT NULL THEN (SELECT count(*) FROM (SELECT 1 FROM jobs
          WHERE tenant_id = %(tenant)s AND submitted_at >= date_trunc('day', clock_timestamp())
            AND status <> 'rejected' LIMIT %(per_day)s) AS today) END,
-       ceil(extract(epoch FROM date_trunc('day', clock_timestamp()) + interval '1 day' - clock_timestamp()))::int
+       ceil(extract(epoch FROM date_trunc('day', clock_timestamp()) + interval '1 day' - clock_timestamp()))::int,
+       {evidence.DEBT.format(tenant="%(tenant)s")}
 """
+AUDIT_DEBT_AGAIN_S = 30  # as long as the emitter leaves a sink alone that is away
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +64,7 @@ class Rulings:
     def __init__(self, *, points: DecisionPoints) -> None:
         self._points = (("governance", points.governance), ("subscription", points.subscription))
         self._asked: dict[Question, Ruling] = {}
-        self._counted: dict[tuple[int | None, int | None], tuple[int, int | None, int]] = {}
+        self._counted: dict[tuple[int | None, int | None], tuple[int, int | None, int, int]] = {}
         self._waiting = 0
         self._today = 0
 
@@ -99,11 +102,15 @@ class Rulings:
             # Jobs of this transaction are written when all are ruled on: what is counted here never holds them.
             with preparing() as cursor:
                 cursor.execute(COUNT, {"tenant": tenant_id, "cap": backlog_cap, "per_day": per_day})
-                found = self._counted[backlog_cap, per_day] = cursor.fetchone() or (0, None, 0)
+                found = self._counted[backlog_cap, per_day] = cursor.fetchone() or (0, None, 0, 0)
         waiting, today, day_left_s = found[0] + self._waiting, (found[1] or 0) + self._today, found[2]
         if backlog_cap is not None and waiting >= backlog_cap:
             reason = f"{waiting} jobs are waiting, and the plan's backlog cap is {backlog_cap}"
             return _limit_reached(answer, code="backlog_full", reason=reason, retry_after_s=30)
+        budget, debt = answer.limits.get("audit_debt"), found[3]
+        if budget is not None and debt > budget:
+            reason = f"{debt} evidence records wait for the sink to accept them, and the plan lets {budget} wait"
+            return _limit_reached(answer, code="audit_debt", reason=reason, retry_after_s=AUDIT_DEBT_AGAIN_S)
         if per_day is not None and today >= per_day:
             reason = f"{today} jobs were submitted today, and the plan allows {per_day} a day (UTC)"
             return _limit_reached(answer, code="jobs_per_day", reason=reason, retry_after_s=day_left_s)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, ClassVar
-from uuid import UUID
 
 from django.db import connection
 from django.http import HttpResponse
@@ -16,20 +15,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.core import problems
 from apps.core.clock import DatabaseClock
 from apps.jobs import parsing
 from apps.schedules import cron, fields
-from apps.schedules.api.shared import check_template
+from apps.schedules.api.shared import check_template, of_one_name
 from apps.schedules.models import Fire, Schedule
 from apps.schedules.operations import schedules
 from apps.tenancy import idempotency
 from apps.tenancy.authentication import principal_of
 from apps.tenancy.idempotency import answer_once
-from apps.tenancy.permissions import tenant_or_404
-from apps.tenancy.rows import IN_TENANT, PAGED, changes, found, listed
+from apps.tenancy.rows import ACTING, IN_TENANT, PAGED, acted, changes_asked, found, listed, made, of_one_version, page
 
-ACTING = [IN_TENANT, idempotency.PARAMETER]
 TAGS = ["schedules"]
 MOST_BACKFILLED = 1_000
 NEXT_SHOWN = 5
@@ -51,22 +47,7 @@ class Schedules(APIView):
     )
     def post(self, request: Request) -> HttpResponse:
         """Make a schedule."""
-        asked = fields.ScheduleAskedFields(data=request.data)
-        asked.is_valid(raise_exception=True)
-        values = dict(asked.validated_data)
-        principal = principal_of(request)
-        tenant_id = tenant_or_404(principal, values.pop("tenant_id", None))
-        _check(values, tenant_id=tenant_id)
-
-        def act() -> Response:
-            try:
-                made = schedules.create(values, tenant_id=tenant_id, owner=principal.subject)
-            except schedules.NameTakenError as error:
-                raise _name_taken() from error
-            headers = {"Location": f"/operations/schedules/{made.schedule_id}"}
-            return Response(_schedule(made), status=status.HTTP_201_CREATED, headers=headers)
-
-        return answer_once(request, tenant_id=tenant_id, act=act)
+        return made(request, fields=fields.ScheduleAskedFields, check=_check, make=_make, render=_schedule)
 
     @extend_schema(
         operation_id="schedules_list",
@@ -110,28 +91,13 @@ class OneSchedule(APIView):
         owner = principal_of(request).subject
 
         def act(schedule: Schedule) -> None:
-            asked = fields.SchedulePatchFields(data=request.data, partial=True)
-            asked.is_valid(raise_exception=True)
-            if "version" not in asked.validated_data:
-                raise parsing.bad_field("version", "needed: the version that was read")
-            values = changes(asked, request.data)
+            values, version = changes_asked(request, fields.SchedulePatchFields)
             whole = {name: getattr(schedule, name) for name in ("cron", "time_zone", "starts_at", "ends_at", "job")}
             _check({**whole, **values}, tenant_id=schedule.tenant_id)
-            try:
-                schedules.change(
-                    values,
-                    schedule_id=schedule.schedule_id,
-                    version=asked.validated_data["version"],
-                    owner=owner,
-                )
-            except schedules.ChangedMeanwhileError as error:
-                raise problems.Conflict(
-                    f"{error}.".capitalize(), code="changed_meanwhile", version=error.version
-                ) from error
-            except schedules.NameTakenError as error:
-                raise _name_taken() from error
+            with of_one_version(), of_one_name("schedule"):
+                schedules.change(values, schedule_id=schedule.schedule_id, version=version, owner=owner)
 
-        return _acted(request, schedule_id, act=act)
+        return acted(request, schedule_id, model=Schedule, render=_schedule, act=act)
 
     @extend_schema(
         operation_id="schedules_delete",
@@ -142,7 +108,13 @@ class OneSchedule(APIView):
     )
     def delete(self, request: Request, schedule_id: str) -> HttpResponse:
         """Take a schedule away."""
-        _acted(request, schedule_id, act=lambda row: schedules.delete(schedule_id=row.schedule_id))
+        acted(
+            request,
+            schedule_id,
+            model=Schedule,
+            render=_schedule,
+            act=lambda row: schedules.delete(schedule_id=row.schedule_id),
+        )
         return HttpResponse(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -168,7 +140,7 @@ class PauseSchedule(APIView):
             asked.is_valid(raise_exception=True)
             schedules.pause(schedule_id=schedule.schedule_id, reason=asked.validated_data["reason"], by=by)
 
-        return _acted(request, schedule_id, act=act)
+        return acted(request, schedule_id, model=Schedule, render=_schedule, act=act)
 
 
 class ResumeSchedule(APIView):
@@ -186,7 +158,13 @@ class ResumeSchedule(APIView):
     )
     def post(self, request: Request, schedule_id: str) -> HttpResponse:
         """Resume."""
-        return _acted(request, schedule_id, act=lambda row: schedules.resume(schedule_id=row.schedule_id))
+        return acted(
+            request,
+            schedule_id,
+            model=Schedule,
+            render=_schedule,
+            act=lambda row: schedules.resume(schedule_id=row.schedule_id),
+        )
 
 
 class Backfill(APIView):
@@ -241,25 +219,14 @@ class Fires(APIView):
         """List fires."""
         with found(request, schedule_id, model=Schedule, known=("limit", "cursor")) as schedule:
             asked = parsing.query(request, known={"tenant_id", "limit", "cursor"})
-            limit, before = parsing.limit(asked.get("limit")), parsing.instant(asked, "cursor")
             rows = Fire.objects.filter(schedule_id=schedule.schedule_id)
-            if before is not None:
-                rows = rows.filter(fire_at__lt=before)
-            come = list(rows.order_by("-fire_at")[: limit + 1])
-        more = _text(come[limit - 1].fire_at) if len(come) > limit else None
-        return Response({"items": [_fire(each) for each in come[:limit]], "next": more})
+            before = parsing.instant(asked, "cursor")
+            return page(rows, asked=asked, before=before, key="fire_at", text=_text, render=_fire)
 
 
-def _acted(request: Request, schedule_id: str, *, act: Callable[[Schedule], object]) -> HttpResponse:
-    """Find the schedule, do `act` to it in its own tenant's context, and answer with it."""
-    with found(request, schedule_id, model=Schedule) as row:
-        tenant_id, wanted = row.tenant_id, row.schedule_id
-    return answer_once(request, tenant_id=tenant_id, act=lambda: _act(wanted, act=act))
-
-
-def _act(schedule_id: UUID, *, act: Callable[[Schedule], object]) -> Response:
-    act(Schedule.objects.get(schedule_id=schedule_id))
-    return Response(_schedule(Schedule.objects.get(schedule_id=schedule_id)))
+def _make(values: Mapping[str, Any], *, tenant_id: str, owner: str) -> Schedule:
+    with of_one_name("schedule"):
+        return schedules.create(values, tenant_id=tenant_id, owner=owner)
 
 
 def _check(values: Mapping[str, Any], *, tenant_id: str) -> None:
@@ -274,10 +241,6 @@ def _check(values: Mapping[str, Any], *, tenant_id: str) -> None:
     if starts_at is not None and ends_at is not None and ends_at <= starts_at:
         raise parsing.bad_field("ends_at", "a time after `starts_at` would be right")
     check_template(values["job"], tenant_id=tenant_id)
-
-
-def _name_taken() -> problems.Problem:
-    return problems.Conflict("The tenant has another schedule of this name.", code="name_taken")
 
 
 def _now() -> datetime:

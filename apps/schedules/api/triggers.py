@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
-from uuid import UUID
 
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
@@ -13,18 +12,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.core import problems
 from apps.jobs import parsing
+from apps.jobs.fields import DEFAULT_ENVIRONMENT
 from apps.schedules import fields, matching
-from apps.schedules.api.shared import check_template
+from apps.schedules.api.shared import check_environment, check_template, of_one_name
 from apps.schedules.models import Firing, Trigger
 from apps.schedules.operations import triggers
-from apps.schedules.operations.schedules import ChangedMeanwhileError, NameTakenError
 from apps.tenancy import idempotency
 from apps.tenancy.authentication import principal_of
-from apps.tenancy.idempotency import answer_once
-from apps.tenancy.permissions import tenant_or_404
-from apps.tenancy.rows import IN_TENANT, PAGED, changes, found, listed
+from apps.tenancy.rows import IN_TENANT, PAGED, acted, changes_asked, found, listed, made, of_one_version, page
 
 TAGS = ["triggers"]
 FILLED = ("params", "concurrency_key")
@@ -46,22 +42,7 @@ class Triggers(APIView):
     )
     def post(self, request: Request) -> HttpResponse:
         """Make a trigger."""
-        asked = fields.TriggerAskedFields(data=request.data)
-        asked.is_valid(raise_exception=True)
-        values = dict(asked.validated_data)
-        principal = principal_of(request)
-        tenant_id = tenant_or_404(principal, values.pop("tenant_id", None))
-        _check(values, tenant_id=tenant_id)
-
-        def act() -> Response:
-            try:
-                made = triggers.create(values, tenant_id=tenant_id, owner=principal.subject)
-            except NameTakenError as error:
-                raise _name_taken() from error
-            headers = {"Location": f"/operations/triggers/{made.trigger_id}"}
-            return Response(_trigger(made), status=status.HTTP_201_CREATED, headers=headers)
-
-        return answer_once(request, tenant_id=tenant_id, act=act)
+        return made(request, fields=fields.TriggerAskedFields, check=_check, make=_make, render=_trigger)
 
     @extend_schema(
         operation_id="triggers_list",
@@ -105,23 +86,13 @@ class OneTrigger(APIView):
         owner = principal_of(request).subject
 
         def act(trigger: Trigger) -> None:
-            asked = fields.TriggerPatchFields(data=request.data, partial=True)
-            asked.is_valid(raise_exception=True)
-            if "version" not in asked.validated_data:
-                raise parsing.bad_field("version", "needed: the version that was read")
-            values = changes(asked, request.data)
+            values, version = changes_asked(request, fields.TriggerPatchFields)
             whole = {name: getattr(trigger, name) for name in ("event_type", "conditions", "job")}
             _check({**whole, **values}, tenant_id=trigger.tenant_id)
-            version = asked.validated_data["version"]
-            try:
+            with of_one_version(), of_one_name("trigger"):
                 triggers.change(values, trigger_id=trigger.trigger_id, version=version, owner=owner)
-            except ChangedMeanwhileError as error:
-                said = f"{error}.".capitalize()
-                raise problems.Conflict(said, code="changed_meanwhile", version=error.version) from error
-            except NameTakenError as error:
-                raise _name_taken() from error
 
-        return _acted(request, trigger_id, act=act)
+        return acted(request, trigger_id, model=Trigger, render=_trigger, act=act)
 
     @extend_schema(
         operation_id="triggers_delete",
@@ -132,7 +103,13 @@ class OneTrigger(APIView):
     )
     def delete(self, request: Request, trigger_id: str) -> HttpResponse:
         """Take a trigger away."""
-        _acted(request, trigger_id, act=lambda row: triggers.delete(trigger_id=row.trigger_id))
+        acted(
+            request,
+            trigger_id,
+            model=Trigger,
+            render=_trigger,
+            act=lambda row: triggers.delete(trigger_id=row.trigger_id),
+        )
         return HttpResponse(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -152,24 +129,13 @@ class Firings(APIView):
         """List firings."""
         with found(request, trigger_id, model=Trigger, known=("limit", "cursor")) as trigger:
             asked = parsing.query(request, known={"tenant_id", "limit", "cursor"})
-            limit, before = parsing.limit(asked.get("limit")), parsing.cursor(asked.get("cursor"))
             rows = Firing.objects.filter(trigger_id=trigger.trigger_id)
-            if before is not None:
-                rows = rows.filter(firing_id__lt=before)
-            come = list(rows.order_by("-firing_id")[: limit + 1])
-        more = str(come[limit - 1].firing_id) if len(come) > limit else None
-        return Response({"items": [_firing(each) for each in come[:limit]], "next": more})
+            return page(rows, asked=asked, before=parsing.cursor(asked.get("cursor")), render=_firing)
 
 
-def _acted(request: Request, trigger_id: str, *, act: Callable[[Trigger], object]) -> HttpResponse:
-    with found(request, trigger_id, model=Trigger) as row:
-        tenant_id, wanted = row.tenant_id, row.trigger_id
-    return answer_once(request, tenant_id=tenant_id, act=lambda: _act(wanted, act=act))
-
-
-def _act(trigger_id: UUID, *, act: Callable[[Trigger], object]) -> Response:
-    act(Trigger.objects.get(trigger_id=trigger_id))
-    return Response(_trigger(Trigger.objects.get(trigger_id=trigger_id)))
+def _make(values: Mapping[str, Any], *, tenant_id: str, owner: str) -> Trigger:
+    with of_one_name("trigger"):
+        return triggers.create(values, tenant_id=tenant_id, owner=owner)
 
 
 def _check(values: Mapping[str, Any], *, tenant_id: str) -> None:
@@ -188,13 +154,10 @@ def _check(values: Mapping[str, Any], *, tenant_id: str) -> None:
         bad = matching.bad_placeholders(part) if name in FILLED else []
         if bad:
             raise parsing.bad_field(f"job.{name}", f"'{bad[0]}': an event has id, type, subject, time and data.…")
-    if matching.has_placeholder(job):
-        return  # what fills the params decides whether they fit: asked when it fires
+    if matching.has_placeholder(job):  # what fills the params decides whether they fit: asked when it fires
+        check_environment(str(job.get("environment", DEFAULT_ENVIRONMENT)), tenant_id=tenant_id)
+        return
     check_template(job, tenant_id=tenant_id)
-
-
-def _name_taken() -> problems.Problem:
-    return problems.Conflict("The tenant has another trigger of this name.", code="name_taken")
 
 
 def _trigger(row: Trigger) -> dict[str, Any]:

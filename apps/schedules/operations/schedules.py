@@ -10,20 +10,13 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 
 from apps.core.ids import uuid7
+from apps.core.versions import ChangedMeanwhileError
 from apps.schedules.models import Fire, Schedule
 from apps.schedules.operations.fires import clock, first_after
 
 
 class NameTakenError(Exception):
     """Another of the tenant's has this name."""
-
-
-class ChangedMeanwhileError(Exception):
-    """The version that was named is not the one there is; `version` says which is."""
-
-    def __init__(self, *, version: int) -> None:
-        super().__init__(f"it is at version {version} by now")
-        self.version = version
 
 
 def create(values: Mapping[str, Any], *, tenant_id: str, owner: str) -> Schedule:

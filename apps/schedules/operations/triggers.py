@@ -9,9 +9,10 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 
 from apps.core.ids import uuid7
+from apps.core.versions import ChangedMeanwhileError
 from apps.schedules.models import Trigger
 from apps.schedules.operations.fires import clock
-from apps.schedules.operations.schedules import ChangedMeanwhileError, NameTakenError
+from apps.schedules.operations.schedules import NameTakenError
 
 
 def create(values: Mapping[str, Any], *, tenant_id: str, owner: str) -> Trigger:

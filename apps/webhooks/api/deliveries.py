@@ -14,9 +14,9 @@ from rest_framework.views import APIView
 from apps.core import asked as query
 from apps.core import problems
 from apps.core.ids import BadIdError, parse_id
-from apps.tenancy.rows import PAGED, found
+from apps.tenancy.rows import ACTING, PAGED, acted, found, page
 from apps.webhooks import fields
-from apps.webhooks.api.shared import ACTING, TAGS, acted, disabled
+from apps.webhooks.api.shared import TAGS, disabled, shown
 from apps.webhooks.lifecycle import OWED
 from apps.webhooks.models import STATES, Delivery, Webhook
 from apps.webhooks.operations import deliveries
@@ -41,16 +41,11 @@ class Deliveries(APIView):
         """List deliveries."""
         with found(request, webhook_id, model=Webhook, known=("limit", "cursor", "state")) as webhook:
             asked = query.query(request, known={"tenant_id", "limit", "cursor", "state"})
-            limit, after = query.limit(asked.get("limit")), query.cursor(asked.get("cursor"))
             rows = Delivery.objects.filter(webhook_id=webhook.webhook_id)
             state = query.word(asked, "state", among=STATES)
             if state is not None:
                 rows = rows.filter(state=state)
-            if after is not None:
-                rows = rows.filter(delivery_id__lt=after)
-            come = list(rows.order_by("-delivery_id")[: limit + 1])
-        more = str(come[limit - 1].delivery_id) if len(come) > limit else None
-        return Response({"items": [_shown(each) for each in come[:limit]], "next": more})
+            return page(rows, asked=asked, before=query.cursor(asked.get("cursor")), render=_shown)
 
 
 class Redeliver(APIView):
@@ -86,7 +81,7 @@ class Redeliver(APIView):
                 raise disabled() from error
             return Response(_shown(mine.get()), status=status.HTTP_202_ACCEPTED)
 
-        return acted(request, webhook_id, act=act)
+        return acted(request, webhook_id, model=Webhook, render=shown, act=act)
 
 
 class RedeliverSince(APIView):
@@ -121,7 +116,7 @@ class RedeliverSince(APIView):
                 raise disabled() from error
             return Response({"redelivered": count}, status=status.HTTP_202_ACCEPTED)
 
-        return acted(request, webhook_id, act=act)
+        return acted(request, webhook_id, model=Webhook, render=shown, act=act)
 
 
 def _shown(row: Delivery) -> dict[str, Any]:

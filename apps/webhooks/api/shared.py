@@ -1,44 +1,24 @@
-"""What all webhooks' addresses have in common: how one is found, acted on, shown, and its secret told."""
+"""What all webhooks' addresses have in common: how one is shown, and its secret told."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 from django.http import HttpResponse
 from rest_framework.renderers import JSONRenderer
-from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.core import problems
-from apps.tenancy import idempotency
-from apps.tenancy.idempotency import answer_once
-from apps.tenancy.rows import IN_TENANT, found
 from apps.webhooks.models import Webhook
 from apps.webhooks.secrets import secret
 
 TAGS = ["webhooks"]
-ACTING = [IN_TENANT, idempotency.PARAMETER]
 SHOWN = (
     "tenant_id", "url", "event_types", "description", "disabled_at", "disabled_reason", "failing_since", "delivered_at",
     "left_alone_until", "previous_until", "owner", "version", "created_at",
 )  # fmt: skip
-
-
-def acted(
-    request: Request, webhook_id: str, *, act: Callable[[Webhook], Response | None], status: int = 200
-) -> HttpResponse:
-    """Find the webhook, do `act` to it in its own tenant's context, and answer with it or with what `act` answers."""
-    with found(request, webhook_id, model=Webhook) as row:
-        tenant_id, wanted = row.tenant_id, row.webhook_id
-
-    def answer() -> Response:
-        given = act(Webhook.objects.get(webhook_id=wanted))
-        return given or Response(shown(Webhook.objects.get(webhook_id=wanted)), status=status)
-
-    return answer_once(request, tenant_id=tenant_id, act=answer)
 
 
 def shown(row: Webhook) -> dict[str, Any]:

@@ -18,11 +18,9 @@ from apps.core.asked import bad_field
 from apps.core.grants import BadGrantError, grant
 from apps.tenancy import idempotency
 from apps.tenancy.authentication import principal_of
-from apps.tenancy.idempotency import answer_once
-from apps.tenancy.permissions import tenant_or_404
-from apps.tenancy.rows import IN_TENANT, PAGED, changes, found, listed
+from apps.tenancy.rows import ACTING, IN_TENANT, PAGED, acted, changes_asked, found, listed, made, of_one_version
 from apps.webhooks import fields, filters
-from apps.webhooks.api.shared import ACTING, TAGS, acted, disabled, shown, telling_secret
+from apps.webhooks.api.shared import TAGS, disabled, shown, telling_secret
 from apps.webhooks.models import Webhook
 from apps.webhooks.operations import webhooks
 
@@ -44,23 +42,8 @@ class Webhooks(APIView):
     )
     def post(self, request: Request) -> HttpResponse:
         """Make a webhook."""
-        asked = fields.WebhookAskedFields(data=request.data)
-        asked.is_valid(raise_exception=True)
-        values = dict(asked.validated_data)
-        principal = principal_of(request)
-        tenant_id = tenant_or_404(principal, values.pop("tenant_id", None))
-        _check(values, tenant_id=tenant_id)
-
-        def act() -> Response:
-            try:
-                made = webhooks.create(**values, tenant_id=tenant_id, owner=principal.subject)
-            except webhooks.TooManyWebhooksError as error:
-                said = f"The tenant has {webhooks.MOST_OF_A_TENANT} webhooks: take one away first."
-                raise problems.Conflict(said, code="too_many_webhooks") from error
-            headers = {"Location": f"/operations/webhooks/{made.webhook_id}"}
-            return Response(shown(made), status=status.HTTP_201_CREATED, headers=headers)
-
-        return telling_secret(answer_once(request, tenant_id=tenant_id, act=act))
+        answer = made(request, fields=fields.WebhookAskedFields, check=_check, make=_make, render=shown)
+        return telling_secret(answer)
 
     @extend_schema(
         operation_id="webhooks_list",
@@ -109,20 +92,12 @@ class OneWebhook(APIView):
         owner = principal_of(request).subject
 
         def act(row: Webhook) -> None:
-            asked = fields.WebhookPatchFields(data=request.data, partial=True)
-            asked.is_valid(raise_exception=True)
-            if "version" not in asked.validated_data:
-                raise bad_field("version", "needed: the version that was read")
-            values = changes(asked, request.data)
+            values, version = changes_asked(request, fields.WebhookPatchFields)
             _check({"url": row.url, "event_types": row.event_types, **values}, tenant_id=row.tenant_id)
-            version = asked.validated_data["version"]
-            try:
+            with of_one_version():
                 webhooks.change(values, webhook_id=row.webhook_id, version=version, owner=owner)
-            except webhooks.ChangedMeanwhileError as error:
-                said = f"{error}.".capitalize()
-                raise problems.Conflict(said, code="changed_meanwhile", version=error.version) from error
 
-        return acted(request, webhook_id, act=act)
+        return acted(request, webhook_id, model=Webhook, render=shown, act=act)
 
     @extend_schema(
         operation_id="webhooks_delete",
@@ -133,7 +108,9 @@ class OneWebhook(APIView):
     )
     def delete(self, request: Request, webhook_id: str) -> HttpResponse:
         """Take a webhook away."""
-        acted(request, webhook_id, act=lambda row: webhooks.delete(webhook_id=row.webhook_id))
+        acted(
+            request, webhook_id, model=Webhook, render=shown, act=lambda row: webhooks.delete(webhook_id=row.webhook_id)
+        )
         return HttpResponse(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -159,7 +136,7 @@ class RotateSecret(APIView):
             asked.is_valid(raise_exception=True)
             webhooks.rotate_secret(webhook_id=row.webhook_id, overlap_s=asked.validated_data["overlap_s"])
 
-        return telling_secret(acted(request, webhook_id, act=act))
+        return telling_secret(acted(request, webhook_id, model=Webhook, render=shown, act=act))
 
 
 class SendTest(APIView):
@@ -187,7 +164,15 @@ class SendTest(APIView):
                 raise disabled() from error
             return Response({"event_id": str(event_id)}, status=status.HTTP_202_ACCEPTED)
 
-        return acted(request, webhook_id, act=act)
+        return acted(request, webhook_id, model=Webhook, render=shown, act=act)
+
+
+def _make(values: Mapping[str, Any], *, tenant_id: str, owner: str) -> Webhook:
+    try:
+        return webhooks.create(**values, tenant_id=tenant_id, owner=owner)
+    except webhooks.TooManyWebhooksError as error:
+        said = f"The tenant has {webhooks.MOST_OF_A_TENANT} webhooks: take one away first."
+        raise problems.Conflict(said, code="too_many_webhooks") from error
 
 
 def _check(values: Mapping[str, Any], *, tenant_id: str) -> None:

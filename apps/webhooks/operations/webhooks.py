@@ -13,6 +13,7 @@ from django.db.models import F
 from apps.core.database import ClockTimestamp
 from apps.core.ids import uuid7
 from apps.core.outbound import target
+from apps.core.versions import ChangedMeanwhileError
 from apps.events import operations as event_log
 from apps.webhooks import events
 from apps.webhooks.lifecycle import Reason
@@ -45,14 +46,6 @@ FRESH: dict[str, Any] = {"failures": 0, "failing_since": None, "failed_at": None
 
 class TooManyWebhooksError(Exception):
     """The tenant has as many webhooks as a tenant may have."""
-
-
-class ChangedMeanwhileError(Exception):
-    """The version that was named is not the one there is; `version` says which is."""
-
-    def __init__(self, *, version: int) -> None:
-        super().__init__(f"it is at version {version} by now")
-        self.version = version
 
 
 class WebhookDisabledError(Exception):

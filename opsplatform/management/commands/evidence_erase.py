@@ -2,7 +2,8 @@
 
 A record is due when its job ended longer ago than `retention_days` of the job's obligations, and no legal hold covers
 it. Payload and salt are erased; leaf, proofs and tree stay, and a signed tombstone in the log says what was erased, by
-whom and under which policy. Run it daily; each run takes up to --limit records.
+whom and under which policy. The plane does so daily by itself (the tick `ops.control.retention`); this is for doing it
+now, in one's own name: each run takes up to --limit records.
 """
 
 from __future__ import annotations

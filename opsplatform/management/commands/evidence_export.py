@@ -72,4 +72,4 @@ def _receipt(job: str, *, within_s: float) -> dict[str, Any]:
             document = receipts.receipt(subject_id=str(job_id), log=Log(*found), ring=keys.ring())
         if document["complete"] or time.monotonic() >= until:
             return document
-        time.sleep(AGAIN_S)
+        time.sleep(AGAIN_S)  # no seal is announced to anybody; a person waits here, for a second as a rule

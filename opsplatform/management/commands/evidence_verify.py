@@ -2,7 +2,7 @@
 
 Recomputes each record, tree node, root and signature, and names what was changed, taken out, moved or put in. What the
 database alone cannot tell, a log cut off at its end or signed anew, is told by the checkpoints that the sealer keeps in
-`OPS_HOME`, and by those named with --checkpoint, which had better come from elsewhere.
+`OPS_HOME`, by those that the evidence sink cosigned, and by those named with --checkpoint.
 Exit code 0: intact; 1: something was touched; 2: it cannot be told.
 """
 
@@ -13,14 +13,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, connection
 
-from apps.evidence import heads, keys, stored
+from apps.evidence import heads, keys, stored, witnessed
+from apps.evidence.cosigning import Witness
 from apps.evidence.findings import Report
-from apps.evidence.keys import KeyRing
 from apps.evidence.logs import Log
-from apps.evidence.notes import Checkpoint
+from apps.evidence.notes import BadNoteError, Checkpoint
+from apps.evidence.ring import KeyRing
 from apps.evidence.verification import verify
 from apps.tenancy.context import operator_reading
 from apps.tenancy.keys import BadKeyError, KeysMissingError
@@ -66,6 +68,7 @@ def examined(*, ring: KeyRing, more: dict[Log, list[Checkpoint]], tenant: str | 
     """Return the verdict as a document: `verdict`, `logs`, `findings`, `missing`, and counts."""
     kept = heads.kept()
     with operator_reading():
+        more = _with_witnessed(more, ring=ring)
         known = {*stored.logs(), *kept.logs(), *more}
         only = [log for log in known if tenant in {None, log.tenant_id}]
         reports = list(verify(ring=ring, heads=kept, more=more, only=only)) if only else []
@@ -119,6 +122,18 @@ def _log(report: Report) -> dict[str, Any]:
         "kept": report.kept,
         "intact": report.intact,
     }
+
+
+def _with_witnessed(more: dict[Log, list[Checkpoint]], *, ring: KeyRing) -> dict[Log, list[Checkpoint]]:
+    """Add what the sink's witness cosigned; a file of its that proves nothing ends the command."""
+    environment = settings.ENVIRONMENT
+    try:
+        word = environment.evidence_witness
+        witness = Witness.of_word(word) if word else witnessed.witness_in(environment.sink)
+        found = witnessed.checkpoints(folder=environment.sink, witness=witness, ring=ring)
+    except BadNoteError as error:
+        raise CommandError(f"the evidence sink's folder: {error}", returncode=NO_ANSWER) from error
+    return {log: [*more.get(log, ()), *found.get(log, ())] for log in {*more, *found}}
 
 
 def _kept(files: list[Path], *, ring: KeyRing) -> dict[Log, list[Checkpoint]]:

@@ -171,7 +171,14 @@ class TestTheRest:
         assert operator.post(page, {**tenant, "storage_url": f"{acme}-labs"}).status_code == 302
 
     def test_a_plan_and_who_is_on_it(self, operator: Client, look: Look) -> None:
-        plan = {"plan_id": "tiny", "job_types": "ops.*", "weight": 0, "max_running": 1, "backlog_cap": 10}
+        plan = {
+            "plan_id": "tiny",
+            "job_types": "ops.*",
+            "weight": 0,
+            "max_running": 1,
+            "backlog_cap": 10,
+            "audit_debt": 10,
+        }
         assert "a tenant without a share is never served" in errors(
             operator.post("/admin/subscription/plan/add/", plan)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +14,6 @@ import pytest
 from django.core.management import call_command
 
 from apps.evidence import heads
-from apps.evidence.heads import Heads
 from apps.jobs.invariants import PROMISES, Finding, examine, silent_processes
 from apps.jobs.lifecycle import Ending
 from apps.jobs.operations import gates
@@ -204,11 +204,11 @@ def test_7_a_touched_log_and_one_that_is_not_sealed_are_named(
     change: Change,
     in_role: Callable[..., Any],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
 ) -> None:
-    monkeypatch.setattr(heads, "kept", lambda: Heads(tmp_path))
+    settings.ENVIRONMENT = dataclasses.replace(settings.ENVIRONMENT, home=tmp_path)
     with control():
-        Sealer(heads=Heads(tmp_path)).step()
+        Sealer(heads=heads.kept()).step()
 
     def wrong() -> list[str]:
         said = StringIO()

@@ -19,11 +19,13 @@ from workers.sealer import Sealer
 
 
 @pytest.fixture
-def heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Heads:
-    """The checkpoints kept outside the database, which the plane's own commands read as well."""
-    folder = tmp_path / "heads"
-    monkeypatch.setattr(kept_heads, "kept", lambda: Heads(folder))
-    return Heads(folder)
+def heads(tmp_path: Path, settings: Any) -> Heads:
+    """The checkpoints kept outside the database, in a home of the test's own that has the plane's keys."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "keys").symlink_to(settings.ENVIRONMENT.home / "keys")
+    settings.ENVIRONMENT = dataclasses.replace(settings.ENVIRONMENT, home=home)
+    return kept_heads.kept()
 
 
 @pytest.fixture

@@ -163,7 +163,7 @@ class TestKeptOutside:
 
 
 def leaf_of_nothing() -> bytes:
-    from apps.evidence.statements import leaf_of  # noqa: PLC0415 - the forger's own tool
+    from apps.evidence.merkle import leaf_of  # noqa: PLC0415 - the forger's own tool
 
     return leaf_of(payload=b"{}", salt=b"")
 

@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import Error, connection
+from structlog.testing import capture_logs
 
 from apps.evidence import keys
 from apps.evidence.logs import Log
 from apps.evidence.models import LegalHold
 from apps.evidence.operations.erase import erase
 from apps.evidence.tombstones import Hole, tombstone
-from apps.jobs.retention import past_retention
+from apps.jobs.retention import erase_past_retention, past_retention
 from apps.tenancy.context import in_tenant, operator_reading
 from tests.integration.conftest import Change, Control, Look
+from workers import ticks
 
 pytestmark = pytest.mark.usefixtures("db", "heads")
 ACME = Log("acme", "local")
@@ -88,6 +90,37 @@ def test_nothing_is_erased_without_an_obligation_before_its_end_or_its_seal(
     change("UPDATE evidence_records SET number = NULL WHERE subject_id = %s AND predicate = 'outcome'", old[2])
     assert ran(control) == ""
     assert erased(look) == set()
+
+
+class TestByTheClock:
+    """The daily tick does what the command does, in the plane's name, as far as its minute goes."""
+
+    def test_it_erases_what_is_due_and_heeds_holds(self, control: Control, old: list[str], look: Look) -> None:
+        call_command("legal_hold", "place", "--reason", "r", "--by", "b", "--tenant", "globex", stdout=StringIO())
+        with capture_logs() as logs:
+            for _ in range(2):
+                with control():
+                    assert ticks.retention() == "ok"
+        assert erased(look) == set(old[:2])
+        told = [each for each in logs if each["event"] == "evidence_erased"]
+        assert [(each["tenant_id"], each["records"], each["retention_days"]) for each in told] == [("acme", 4, 30)]
+        assert [each["erased_records"] for each in logs if each["event"] == "retention"] == [4, 0]
+        (stone,) = look("SELECT subject_id, payload FROM evidence_records WHERE predicate = 'erasure'")
+        assert stone["subject_id"] == told[0]["tombstone"]
+        assert json.loads(bytes(stone["payload"]))["predicate"]["actor"] == "operations.retention"
+        assert verified()["verdict"] == "intact"
+
+    def test_it_goes_on_in_small_transactions_until_nothing_is_due_or_its_time_is_over(
+        self, control: Control, old: list[str]
+    ) -> None:
+        def run(within_s: float) -> list[int]:
+            with control():
+                done = erase_past_retention(actor="test", ring=keys.ring(), limit=2, within_s=within_s)
+                return [len(each.numbers) for each in done]
+
+        assert run(within_s=0) == [2]
+        assert run(within_s=60) == [2, 2]
+        assert run(within_s=60) == []
 
 
 class TestHolds:
@@ -205,8 +238,8 @@ class TestUnexplained:
         change("UPDATE evidence_records SET payload = NULL, salt = NULL WHERE tenant_id = 'acme' AND number = 1")
         change(
             "INSERT INTO evidence_records (record_id, tenant_id, region, kind, subject_id, fence, predicate, payload,"
-            " salt, leaf, state, tries, created_at) VALUES (%s, 'acme', 'local', 'erasure', %s, 0, 'erasure', %s, %s,"
-            " sha256('\\x00'::bytea || sha256(%s::bytea || %s::bytea)), 'pending', 0, now())",
+            " salt, leaf, created_at) VALUES (%s, 'acme', 'local', 'erasure', %s, 0, 'erasure', %s, %s,"
+            " sha256('\\x00'::bytea || sha256(%s::bytea || %s::bytea)), now())",
             *(said.record_id, subject, payload, said.salt, said.salt, payload),
         )
         sealed()

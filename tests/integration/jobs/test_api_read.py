@@ -71,7 +71,11 @@ class TestReading:
         job_id = admitted()
         with control():
             finish(claimed(job_id, worker_id=worker()))
-        change("UPDATE evidence_records SET state = 'emitted', ref = 'sink/7' WHERE predicate = 'outcome'")
+        change("UPDATE evidence_records SET number = 1 WHERE predicate = 'outcome'")
+        change(
+            "INSERT INTO evidence_emissions (emission_id, tenant_id, region, start, size, ref)"
+            " VALUES (gen_random_uuid(), 'acme', 'local', 0, 2, 'sink/7')"
+        )
         assert said(acme.get(f"{JOBS}/{job_id}"))["evidence"] == {"state": "emitted", "ref": "sink/7"}
 
     def test_a_job_that_will_be_tried_again_says_when_and_why(self, acme: Module, control: Control) -> None:

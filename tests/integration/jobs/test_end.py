@@ -198,8 +198,8 @@ class TestHalfAnEnd:
             run = claimed(job_id, worker_id=worker())
         change(
             "INSERT INTO evidence_records (record_id, tenant_id, region, kind, subject_id, fence, predicate, payload,"
-            " salt, leaf, state, tries)"
-            " VALUES (gen_random_uuid(), 'acme', 'local', 'job', %s, %s, 'outcome', '', '', '', 'pending', 0)",
+            " salt, leaf)"
+            " VALUES (gen_random_uuid(), 'acme', 'local', 'job', %s, %s, 'outcome', '', '', '')",
             str(job_id),
             run.fence,
         )

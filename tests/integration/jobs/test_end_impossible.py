@@ -67,8 +67,8 @@ class TestWhatTheDatabaseRefuses:
         with pytest.raises(psycopg.errors.UniqueViolation, match="evidence_once"):
             change(
                 "INSERT INTO evidence_records (record_id, tenant_id, region, kind, subject_id, fence, predicate,"
-                " payload, salt, leaf, state, tries) SELECT gen_random_uuid(), tenant_id, region, kind, subject_id,"
-                " fence, predicate, payload, salt, leaf, state, tries FROM evidence_records WHERE predicate = 'outcome'"
+                " payload, salt, leaf) SELECT gen_random_uuid(), tenant_id, region, kind, subject_id,"
+                " fence, predicate, payload, salt, leaf FROM evidence_records WHERE predicate = 'outcome'"
             )
 
     def test_a_deleted_tenant_that_has_jobs(self, change: Change) -> None:

@@ -106,11 +106,10 @@ class TestAnAdmittedJob:
     def test_has_evidence_of_its_admission_that_names_both_decisions(self, look: Look) -> None:
         job_id = admitted("kpi.refresh", params={}, contract="kpi.seattle-rain@1")
         row = only(look("SELECT * FROM evidence_records"))
-        assert (row["predicate"], row["subject_id"], row["tenant_id"], row["state"], row["fence"]) == (
+        assert (row["predicate"], row["subject_id"], row["tenant_id"], row["fence"]) == (
             "admission",
             str(job_id),
             "acme",
-            "pending",
             0,
         )
         said = json.loads(bytes(row["payload"]))

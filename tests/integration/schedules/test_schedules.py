@@ -104,6 +104,19 @@ def test_a_refusal_is_kept_and_shown(acme: Module, in_role: InRole, look: Look, 
     assert (row["state"], row["reason_code"], row["status"]) == ("refused", "contract_required", "rejected")
 
 
+def test_an_environment_that_is_not_the_tenants_is_refused_when_made_and_when_it_went_away(
+    acme: Module, in_role: InRole, look: Look, change: Change
+) -> None:
+    made(acme, job={"type": "ops.noop", "environment": "batch"})
+    change("UPDATE environments SET allowed_tenants = '{globex}' WHERE name = 'batch'")
+    asked = {"name": "again", "cron": "0 * * * *", "job": {"type": "ops.noop", "environment": "batch"}}
+    assert fields(refused(acme.post(asked, path=SCHEDULES), 400, "invalid_fields")) == ["job.environment"]
+    set_back(change, 1)
+    step(in_role)
+    row = only(look(FIRES))
+    assert (row["state"], row["reason_code"], row["job_id"]) == ("refused", "unknown_environment", None)
+
+
 def test_overlap(acme: Module, in_role: InRole, look: Look, change: Change) -> None:
     for name, overlap in (("a", "allow"), ("s", "skip"), ("w", "wait"), ("c", "cancel_running")):
         made(acme, name=name, overlap=overlap, catch_up="all")
@@ -194,6 +207,7 @@ def test_changed_by_version_deleted_and_nobody_elses(acme: Module) -> None:
         ({"time_zone": "Moon/Base"}, "time_zone"),
         ({"overlap": "never"}, "overlap"),
         ({"job": {"type": "nothing.such"}}, "job.type"),
+        ({"job": {"type": "ops.noop", "environment": "nowhere"}}, "job.environment"),
         ({"job": {"type": "ops.noop", "run_at": "2026-01-01T00:00:00Z"}}, "job.run_at"),
         ({"job": {"type": "ops.sleep", "params": {"seconds": "x"}}}, "job.params.seconds"),
         ({"starts_at": "2026-02-01T00:00:00Z", "ends_at": "2026-01-01T00:00:00Z"}, "ends_at"),

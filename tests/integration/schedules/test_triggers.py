@@ -111,6 +111,11 @@ def test_what_cannot_be_filled_is_refused_and_told(acme: Module, in_role: InRole
         ({"job": {"type": "ops.noop", "params": {"x": "${event.secret}"}}}, "job.params"),
         ({"job": {"type": "ops.noop", "contract": "${event.subject}"}}, "job.contract"),
         ({"job": {"type": "nothing.such"}}, "job.type"),
+        ({"job": {"type": "ops.noop", "environment": "nowhere"}}, "job.environment"),
+        (
+            {"job": {"type": "ops.noop", "environment": "nowhere", "concurrency_key": "${event.subject}"}},
+            "job.environment",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(acme: Module, wrong: dict[str, Any], field: str) -> None:

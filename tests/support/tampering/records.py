@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from apps.evidence import merkle, notes
 from apps.evidence.findings import Kind
-from apps.evidence.statements import leaf_of
+from apps.evidence.merkle import leaf_of
 from tests.support.tampering.log import CHECKPOINT_COLUMNS, STRANGER, Named, Scene
 
 
@@ -96,9 +96,9 @@ def forged_append(scene: Scene) -> None:
     leaf = leaf_of(payload=payload, salt=salt)
     insert = (
         "INSERT INTO evidence_records (record_id, tenant_id, region, kind, subject_id, fence, predicate, payload, salt,"
-        " leaf, number, state, tries, created_at)"
+        " leaf, number, created_at)"
         " VALUES (gen_random_uuid(), %(tenant)s, %(region)s, 'job', %(subject)s, 1, 'outcome', %(p)s, %(s)s, %(l)s,"
-        " %(n)s, 'pending', 0, now())"
+        " %(n)s, now())"
     )
     assert scene.run(insert, subject=str(uuid4()), p=payload, s=salt, l=leaf, n=scene.size)
     scene.expect(Named(Kind.RECORD_FORGED, scene.size))

@@ -35,6 +35,21 @@ def test_a_harmless_id_is_kept_and_goes_where_the_request_goes() -> None:
     assert structlog.contextvars.get_contextvars() == {}
 
 
+@pytest.mark.parametrize(
+    "address", ["/operations/callbacks/{}", "/operations/callbacks/{}/", "/operations//Callbacks/{}", "/x/callbacks/{}"]
+)
+def test_a_callbacks_token_is_told_neither_in_the_log_nor_in_the_problem(address: str) -> None:
+    token = "01a209d7-c408-717f-99ce-5a94da07f4f7.acme.bWFjLW9mLWl0"
+
+    def refuse(request: HttpRequest) -> HttpResponseBase:
+        seen.update(structlog.contextvars.get_contextvars())
+        return problems.respond(problems.NotFound(), request=request)
+
+    answer = through(RequestFactory().post(address.format(token)), refuse)
+    assert json.loads(answer.content)["instance"].lower().endswith("/callbacks/***")
+    assert seen["path"].lower().endswith("/callbacks/***")
+
+
 @pytest.mark.parametrize("offered", ["", "a b", "x" * 65, "a\r\nSet-Cookie: b", "é", "a/b", "{}"])
 def test_any_other_id_is_replaced(offered: str) -> None:
     response = through(RequestFactory().get("/operations/jobs", HTTP_X_REQUEST_ID=offered))

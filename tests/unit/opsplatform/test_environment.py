@@ -36,6 +36,8 @@ def test_nothing_set_is_fine() -> None:
         ("OPS_EVIDENCE_URL", "ftp://x"),
         ("OPS_STORAGE_URL", "garbage"),
         ("OPS_PUBLIC_URL", "ops.example.org"),
+        ("OPS_PUBLIC_URL", "ftp://ops.example.org"),
+        ("OPS_PUBLIC_URL", "https://[::1"),
         ("OPS_PUBLIC_URL", "https://"),
         ("OPS_PUBLIC_URL", "https://u:p@ops.example.org"),
         ("OPS_PUBLIC_URL", "https://ops.example.org/?a=b"),

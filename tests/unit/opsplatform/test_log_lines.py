@@ -56,6 +56,13 @@ def test_ours_and_others_lines_have_one_form(lines: io.StringIO) -> None:
     assert all(line["timestamp"].endswith("Z") for line in (ours, *others))
 
 
+def test_a_callbacks_address_is_told_without_its_token(lines: io.StringIO) -> None:
+    logging.getLogger("somebody").warning(
+        'HTTP Request: POST https://ops.example.org/operations/callbacks/j.acme.mac "410"'
+    )
+    assert told(lines)[0]["event"] == 'HTTP Request: POST https://ops.example.org/operations/callbacks/*** "410"'
+
+
 def test_a_traceback_is_part_of_its_line(lines: io.StringIO) -> None:
     try:
         int("postgresql://ops:hunter2@db/ops")

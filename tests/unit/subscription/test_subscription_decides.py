@@ -16,6 +16,7 @@ BASIC = PlanFacts(
     max_running=2,
     jobs_per_day=1000,
     backlog_cap=10_000,
+    audit_debt=500,
 )
 
 
@@ -67,5 +68,6 @@ def test_a_plans_limits_go_by_the_names_that_operations_keeps_them_under() -> No
         "max_running": 2,
         "jobs_per_day": 1000,
         "backlog_cap": 10_000,
+        "audit_debt": 500,
         "rate": None,
     }

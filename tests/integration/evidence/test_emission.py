@@ -1,0 +1,472 @@
+"""Sealed evidence reaches the sink in order, whatever fails; until it does, jobs and submissions say so."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.conf import settings
+from django.core.management import call_command
+from django.db import transaction
+
+from apps.evidence import batches, cosigning, dsse, keys, notes, receipts
+from apps.evidence.heads import Heads
+from apps.evidence.logs import Log
+from apps.evidence.operations import emit
+from apps.evidence.queries import states_of
+from apps.jobs import points
+from apps.jobs.lifecycle import Ending
+from apps.jobs.operations import control as asked
+from apps.jobs.types import REGISTRY
+from apps.tenancy.context import in_tenant
+from tests.integration.conftest import Change, Control, Look
+from tests.support.receiver import Receiver, Told, receiving
+from tests.support.sink import SinkProcess, sinking
+from tests.support.work import admitted, claimed, finish, only, submitted, worker
+from workers.emitter import LOOK_EVERY_S, Emitter
+from workers.sink_client import Sink
+
+ACME, GLOBEX = Log("acme", "local"), Log("globex", "local")
+Done = Callable[..., str]
+Sealed = Callable[[], None]
+
+
+@pytest.fixture
+def sink(db: None, tmp_path: Path) -> Iterator[SinkProcess]:
+    """The built-in sink, a process of its own."""
+    with sinking(folder=tmp_path / "sink", published=Path(settings.ENVIRONMENT.keys) / keys.PUBLIC_FILE) as running:
+        yield running
+
+
+@pytest.fixture
+def emitter(sink: SinkProcess) -> Emitter:
+    return Emitter(sink=Sink(url=None, witness=None, folder=sink.folder))
+
+
+@pytest.fixture
+def emit_all(control: Control) -> Callable[[Emitter], None]:
+    """Return what lets an emitter offer all it can now."""
+
+    def run(emitter: Emitter) -> None:
+        emitter._back_at = 0.0
+        with control():
+            for _ in range(100):
+                if emitter.step() == LOOK_EVERY_S:
+                    return
+        raise AssertionError("it never rested")
+
+    return run
+
+
+EmitAll = Callable[[Emitter], None]
+
+
+def job(look: Look, job_id: str) -> dict[str, Any]:
+    return dict(only(look("SELECT * FROM jobs WHERE job_id = %s", UUID(job_id))))
+
+
+def told(look: Look, job_id: str) -> list[str]:
+    rows = look("SELECT type FROM events WHERE subject = %s ORDER BY occurred_at, event_id", job_id)
+    return [row["type"].removeprefix("operations.job.") for row in rows]
+
+
+def emissions(look: Look, tenant: str = "acme") -> list[tuple[int, int]]:
+    rows = look("SELECT start, size FROM evidence_emissions WHERE tenant_id = %s ORDER BY start", tenant)
+    return [(row["start"], row["size"]) for row in rows]
+
+
+def outlet(look: Look, tenant: str = "acme") -> dict[str, Any]:
+    return dict(only(look("SELECT * FROM evidence_outlets WHERE tenant_id = %s", tenant)))
+
+
+class TestAccepted:
+    """What is sealed is offered once, and the sink's word is kept."""
+
+    def test_every_log_reaches_the_sink_and_is_cosigned(
+        self, done: Done, sealed: Sealed, emitter: Emitter, emit_all: EmitAll, sink: SinkProcess, look: Look
+    ) -> None:
+        job_id = done()
+        done("globex")
+        sealed()
+        emit_all(emitter)
+        witness = cosigning.Witness.of_word((sink.folder / "witness.key").read_text())
+        for tenant, log in (("acme", ACME), ("globex", GLOBEX)):
+            assert emissions(look, tenant) == [(0, 2)]
+            (row,) = look("SELECT note, ref FROM evidence_emissions WHERE tenant_id = %s", tenant)
+            cosigning.seen_at(row["note"], by=witness)
+            assert keys.ring().opened(row["note"], origin=log.origin).size == 2, "the log's own signature stands"
+            assert sink.checkpoint(log.origin) == row["note"]
+        with in_tenant("acme"):
+            (state,) = states_of([job(look, job_id)["evidence_id"]]).values()
+        assert state[0] == "emitted"
+        assert str(state[1]).startswith("operations-witness-")
+        assert job(look, job_id)["status"] == "succeeded"
+        assert told(look, job_id) == ["submitted", "completed"], "nobody hears of what went well"
+
+    def test_what_was_sealed_in_several_steps_goes_in_one_batch(
+        self, done: Done, sealed: Sealed, emitter: Emitter, emit_all: EmitAll, look: Look
+    ) -> None:
+        for _ in range(3):
+            done()
+            sealed()
+        emit_all(emitter)
+        assert emissions(look) == [(0, 6)]
+        done()
+        sealed()
+        emit_all(emitter)
+        assert emissions(look) == [(0, 6), (6, 8)]
+
+    def test_a_long_log_goes_in_batches_that_end_at_checkpoints(
+        self,
+        done: Done,
+        sealed: Sealed,
+        emitter: Emitter,
+        emit_all: EmitAll,
+        look: Look,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(emit, "MOST_RECORDS", 3)
+        for _ in range(4):
+            done()
+            sealed()
+        emit_all(emitter)
+        assert emissions(look) == [(0, 2), (2, 4), (4, 6), (6, 8)]
+
+    def test_an_emitter_that_starts_finds_what_an_earlier_one_left(
+        self, done: Done, sealed: Sealed, emitter: Emitter, emit_all: EmitAll, look: Look, sink: SinkProcess
+    ) -> None:
+        done()
+        sealed()
+        emit_all(emitter)
+        done()
+        done("globex")
+        sealed()
+        emit_all(Emitter(sink=Sink(url=None, witness=None, folder=sink.folder)))
+        assert emissions(look) == [(0, 2), (2, 4)]
+        assert emissions(look, "globex") == [(0, 2)]
+
+    def test_a_record_whose_bytes_were_erased_goes_as_its_leaf(
+        self, done: Done, sealed: Sealed, emitter: Emitter, emit_all: EmitAll, look: Look, change: Change
+    ) -> None:
+        done()
+        sealed()
+        change("UPDATE evidence_records SET payload = NULL, salt = NULL WHERE number = 0")
+        emit_all(emitter)
+        assert emissions(look) == [(0, 2)]
+
+    def test_what_was_accepted_and_not_noted_is_found_out_and_not_sent_twice(
+        self, done: Done, sealed: Sealed, emitter: Emitter, emit_all: EmitAll, look: Look, control: Control
+    ) -> None:
+        done()
+        sealed()
+        with control(), transaction.atomic():
+            emitter.step()
+            transaction.set_rollback(True)  # the emitter dies before its note is committed
+        assert emissions(look) == []
+        done()
+        sealed()
+        emit_all(emitter)
+        assert emissions(look) == [(0, 2), (2, 4)]
+        assert outlet(look)["emitted"] == 4
+
+
+class TestNotAccepted:
+    """A sink that is away or refuses: jobs read `pending_audit`, nothing is lost, and it is tried again."""
+
+    def test_jobs_owe_their_evidence_until_the_sink_is_back(
+        self, done: Done, sealed: Sealed, emitter: Emitter, emit_all: EmitAll, look: Look, sink: SinkProcess
+    ) -> None:
+        sink.stop()
+        job_id = done()
+        sealed()
+        emit_all(emitter)
+        owing = job(look, job_id)
+        assert (owing["status"], owing["outcome"]) == ("pending_audit", "succeeded")
+        assert outlet(look)["error"] == "the built-in sink does not run" or "Error" in outlet(look)["error"]
+        later = done()
+        sealed()
+        emit_all(emitter)
+        assert job(look, later)["status"] == "pending_audit", "what ends meanwhile stands behind it"
+        sink.start()
+        emit_all(emitter)
+        for each in (job_id, later):
+            assert job(look, each)["status"] == "succeeded"
+            assert told(look, each) == ["submitted", "completed", "pending_audit", "audited"]
+        assert outlet(look)["failing_since"] is None
+        failing = look("SELECT type, data FROM events WHERE type LIKE 'operations.evidence.%%' ORDER BY occurred_at")
+        assert [row["type"].rpartition(".")[2] for row in failing] == ["emission_failing", "emission_resumed"]
+
+    def test_a_failed_job_can_be_tried_again_while_its_evidence_is_owed(
+        self, sealed: Sealed, emitter: Emitter, emit_all: EmitAll, look: Look, sink: SinkProcess, control: Control
+    ) -> None:
+        job_id = admitted()
+        with control():
+            finish(claimed(job_id, worker_id=worker()), Ending.FAILED, permanent=True)
+        sink.stop()
+        sealed()
+        emit_all(emitter)
+        assert job(look, str(job_id))["status"] == "pending_audit"
+        with in_tenant("acme"):
+            asked.resubmit(job_id=job_id, by="console", job_type=REGISTRY.get("ops.noop"), points=points.in_force())
+        assert job(look, str(job_id))["status"] == "queued"
+        sink.start()
+        emit_all(emitter)
+        assert job(look, str(job_id))["status"] == "queued", "what was begun anew is not moved by its past"
+
+    def test_a_rejected_job_owes_its_refusal(
+        self, sealed: Sealed, emitter: Emitter, emit_all: EmitAll, look: Look, sink: SinkProcess, change: Change
+    ) -> None:
+        change("UPDATE plans SET backlog_cap = 0")
+        refused = submitted()
+        sink.stop()
+        sealed()
+        emit_all(emitter)
+        assert job(look, str(refused.job_id))["status"] == "pending_audit"
+        sink.start()
+        emit_all(emitter)
+        assert job(look, str(refused.job_id))["status"] == "rejected"
+
+    def test_a_sink_that_lost_its_memory_gets_the_log_again(
+        self, done: Done, sealed: Sealed, emitter: Emitter, emit_all: EmitAll, look: Look, sink: SinkProcess
+    ) -> None:
+        done()
+        sealed()
+        emit_all(emitter)
+        sink.forget()
+        done()
+        sealed()
+        emit_all(emitter)
+        assert outlet(look)["emitted"] == 4
+        assert notes.parsed(notes.signatures(sink.checkpoint(ACME.origin))[0]).size == 4
+
+    def test_a_log_with_another_history_is_refused_and_the_others_go_on(
+        self, done: Done, sealed: Sealed, emitter: Emitter, emit_all: EmitAll, look: Look, change: Change
+    ) -> None:
+        done()
+        sealed()
+        job_id = done()
+        other = done("globex")
+        sealed()
+        change("UPDATE evidence_records SET payload = '{}' WHERE number = 2 AND tenant_id = 'acme'")
+        emit_all(emitter)
+        assert emissions(look) == []
+        assert outlet(look)["error"] == "inconsistent"
+        assert job(look, job_id)["status"] == "pending_audit"
+        assert emissions(look, "globex") == [(0, 2)]
+        assert job(look, other)["status"] == "succeeded"
+
+    def test_a_log_that_was_cut_off_behind_the_sink_is_refused(
+        self, done: Done, sealed: Sealed, emitter: Emitter, emit_all: EmitAll, look: Look, change: Change
+    ) -> None:
+        done()
+        sealed()
+        done()
+        sealed()
+        emit_all(emitter)
+        for table, cut in (("records", "number >= 2"), ("checkpoints", "size > 2"), ("nodes", "size > 2")):
+            change(f"DELETE FROM evidence_{table} WHERE {cut}")
+        change("DELETE FROM evidence_emissions; DELETE FROM evidence_outlets")
+        emit_all(Emitter(sink=emitter._sink))
+        assert outlet(look)["error"] == "the sink saw another history of this log"
+
+    def test_records_that_are_gone_are_told(
+        self, done: Done, sealed: Sealed, emitter: Emitter, emit_all: EmitAll, look: Look, change: Change
+    ) -> None:
+        done()
+        sealed()
+        change("DELETE FROM evidence_records WHERE number = 0")
+        emit_all(emitter)
+        assert outlet(look)["error"] == "of the records 0 to 1 some are not there"
+
+
+class TestAuditDebt:
+    """Over its budget a tenant's submissions are refused, and nobody else's; what is only on its way is no debt."""
+
+    def test_over_budget_is_refused_until_the_sink_accepts(
+        self,
+        done: Done,
+        sealed: Sealed,
+        emitter: Emitter,
+        emit_all: EmitAll,
+        sink: SinkProcess,
+        change: Change,
+    ) -> None:
+        change("UPDATE plans SET audit_debt = 2")
+        done()
+        done()
+        sealed()
+        assert submitted().refusal is None, "nothing was refused by the sink yet"
+        sink.stop()
+        emit_all(emitter)
+        refusal = submitted().refusal
+        assert refusal is not None
+        assert (refusal.code, refusal.point, refusal.retry_after_s) == ("audit_debt", "subscription", 30)
+        assert "4 evidence records" in refusal.reason
+        assert submitted(tenant="globex").refusal is None
+        sink.start()
+        emit_all(emitter)
+        assert submitted().refusal is None
+
+
+class TestTheWitnessRemembers:
+    """What the sink cosigned is known without the database, and without what the sealer keeps."""
+
+    def test_a_log_cut_off_together_with_its_heads_is_found(
+        self,
+        done: Done,
+        sealed: Sealed,
+        emitter: Emitter,
+        emit_all: EmitAll,
+        sink: SinkProcess,
+        change: Change,
+        settings: Any,
+        heads: Heads,
+    ) -> None:
+        done()
+        sealed()
+        done()
+        sealed()
+        emit_all(emitter)
+        settings.ENVIRONMENT = dataclasses.replace(settings.ENVIRONMENT, sink=sink.folder)
+        assert verdict() == []
+        for table, cut in (("records", "number >= 2"), ("checkpoints", "size > 2"), ("nodes", "size > 2")):
+            change(f"DELETE FROM evidence_{table} WHERE {cut}")
+        change("DELETE FROM evidence_emissions; DELETE FROM evidence_outlets")
+        shutil.rmtree(heads._folder)
+        assert verdict() == ["log_truncated"]
+
+    def test_a_receipt_carries_the_cosignature(
+        self, done: Done, sealed: Sealed, emitter: Emitter, emit_all: EmitAll, sink: SinkProcess
+    ) -> None:
+        job_id = done()
+        sealed()
+        emit_all(emitter)
+        done()
+        sealed()  # a newer checkpoint, which nobody cosigned yet
+        with in_tenant("acme"):
+            made = receipts.receipt(subject_id=job_id, log=ACME, ring=keys.ring())
+        assert made["complete"]
+        witness = cosigning.Witness.of_word((sink.folder / "witness.key").read_text())
+        assert cosigning.seen_at(made["checkpoint"], by=witness)
+
+
+def verdict() -> list[str]:
+    """Return what `evidence_verify` finds, by kind."""
+    said = StringIO()
+    with contextlib.suppress(SystemExit):
+        call_command("evidence_verify", "--json", stdout=said)
+    return [each["kind"] for each in json.loads(said.getvalue())["findings"]]
+
+
+class TestStrangersSink:
+    """A sink that is not ours: an envelope and a token out, a ref back."""
+
+    @pytest.fixture
+    def stranger(self) -> Iterator[Receiver]:
+        with receiving((202, {}, b'{"ref": "vault/17"}')) as receiver:
+            yield receiver
+
+    def test_its_ref_is_kept_and_it_is_sent_what_the_contract_says(
+        self, done: Done, sealed: Sealed, emit_all: EmitAll, stranger: Receiver, look: Look, tmp_path: Path
+    ) -> None:
+        done()
+        sealed()
+        emit_all(Emitter(sink=Sink(url=stranger.url, witness=None, folder=tmp_path)))
+        (row,) = look("SELECT ref, note FROM evidence_emissions")
+        assert (row["ref"], row["note"]) == ("vault/17", None)
+        (sent,) = stranger.told
+        assert sent.headers["authorization"].startswith("Bearer ey")
+        envelope = json.loads(sent.body)
+        assert set(envelope) == {"payloadType", "payload", "signatures"}
+        payload, _ = dsse.opened(envelope, keys={key.kid: key.public for key in keys.ring().keys})
+        batch = batches.received(payload)
+        leaves = [bytes(each["leaf"]) for each in look("SELECT leaf FROM evidence_records ORDER BY number")]
+        assert (batch.origin, batch.start, list(batch.leaves)) == (ACME.origin, 0, leaves)
+
+    @pytest.mark.parametrize(
+        ("answer", "says"),
+        [
+            ((503, {"Retry-After": "7"}, b""), "answered with 503"),
+            ((429, {}, b""), "answered with 429"),
+            ((400, {}, b'{"code": "unknown_tenant"}'), "unknown_tenant"),
+            ((302, {"Location": "http://127.0.0.1:1/"}, b""), "answered with 302"),
+            ((202, {}, b"{}"), "the answer names no ref of up to 200 characters"),
+            ((202, {}, b"not json"), "the answer names no ref of up to 200 characters"),
+            ((409, {}, b'{"size": 2, "ref": "x"}'), "answered with 409"),
+        ],
+    )
+    def test_whatever_else_it_says_the_evidence_is_owed(
+        self, done: Done, sealed: Sealed, emit_all: EmitAll, look: Look, tmp_path: Path, answer: Any, says: str
+    ) -> None:
+        job_id = done()
+        sealed()
+        with receiving(answer) as receiver:
+            emit_all(Emitter(sink=Sink(url=receiver.url, witness=None, folder=tmp_path)))
+        assert outlet(look)["error"] == says
+        assert job(look, job_id)["status"] == "pending_audit"
+        assert emissions(look) == []
+
+    def test_a_witness_whose_word_is_forged_is_not_believed(
+        self, done: Done, sealed: Sealed, emit_all: EmitAll, look: Look, tmp_path: Path, sink: SinkProcess
+    ) -> None:
+        done()
+        sealed()
+        word = (sink.folder / "witness.key").read_text()
+        forged = json.dumps({"ref": "x", "checkpoint": "operations/local/acme\n2\nAAAA\n\n— a AAAA\n"}).encode()
+
+        def answer(_: Told) -> tuple[int, dict[str, str], bytes]:
+            return 202, {}, forged
+
+        with receiving(answer) as receiver:
+            emit_all(Emitter(sink=Sink(url=receiver.url, witness=word, folder=tmp_path)))
+        assert outlet(look)["error"].startswith("the witness: operations-witness-")
+        assert emissions(look) == []
+
+
+class TestTheSinkItself:
+    """What it is sent by anybody: only what leads on from what it saw is accepted."""
+
+    @pytest.mark.parametrize(
+        ("body", "status", "code"),
+        [
+            (b"{", 400, "bad_json"),
+            (b"[]", 422, "bad_envelope"),
+            (b"{}", 422, "bad_envelope"),
+            (b'{"payload": "e30=", "payloadType": "x", "signatures": []}', 422, "bad_signature"),
+            (b'{"payload": 7, "payloadType": "x", "signatures": []}', 422, "bad_envelope"),
+        ],
+    )
+    def test_nonsense_is_refused_with_a_reason(self, sink: SinkProcess, body: bytes, status: int, code: str) -> None:
+        answered, told = sink.post(body)
+        assert (answered, told["code"]) == (status, code)
+        assert told["detail"]
+
+    def test_other_addresses_are_not_there(self, sink: SinkProcess) -> None:
+        assert sink.post(b"{}", "elsewhere")[0] == 404
+        assert sink.post(b"{}", "checkpoint?origin=../../etc/passwd")[0] == 404
+
+    def test_a_batch_that_a_stranger_signed_is_refused(
+        self, sink: SinkProcess, done: Done, sealed: Sealed, control: Control, own_keys: Path
+    ) -> None:
+        done()
+        sealed()  # by keys of the test's own, which the sink does not know
+        with control():
+            offer = emit.offer(ACME, start=0)
+        statement = batches.batch(origin=ACME.origin, root=offer.root, note=offer.note, entries=offer.entries)
+        answered, told = sink.post(json.dumps(dsse.envelope(statement, keys=keys.ring().signing)).encode())
+        assert (answered, told["code"]) == (422, "bad_signature")
+
+    def test_its_key_outlives_it(self, sink: SinkProcess) -> None:
+        before = (sink.folder / "witness.key").read_text()
+        sink.stop()
+        sink.start()
+        assert (sink.folder / "witness.key").read_text() == before
+        assert (sink.folder / "witness.private").stat().st_mode & 0o077 == 0

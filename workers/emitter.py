@@ -1,0 +1,231 @@
+"""The emitter: offers sealed evidence to the sink, in the order of each log, until it is accepted.
+
+One thread speaks to the database; a few others to the sink and to nothing else, so that no transaction is open while it
+takes its time. Whatever fails is offered again, and meanwhile the jobs it is of say so (`pending_audit`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import connection, transaction
+
+from apps.core import metrics
+from apps.core.clock import DatabaseClock
+from apps.evidence import batches, dsse, keys, notes, queries, receipts
+from apps.evidence.logs import Log
+from apps.evidence.operations import emit
+from apps.evidence.operations.emit import Offer, Standing
+from apps.evidence.pacing import log_pause_s, sink_pause_s
+from apps.jobs.operations import audit
+from apps.tenancy.context import across_tenants
+from workers import loop
+from workers.sink_client import Receipt, Sink, SinkAwayError, SinkRefusedError
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_S: Final = 0.25
+AT_ONCE: Final = 4  # batches under way
+MOST_TOLD: Final = 20_000  # records whose jobs are told in a step that their evidence is owed
+CLOCK_GOOD_FOR_S: Final = 60.0
+
+
+class _Outcome(NamedTuple):
+    """What came of an offer: a receipt, or why there is none."""
+
+    offer: Offer
+    receipt: Receipt | None
+    away: SinkAwayError | None = None
+    refused: SinkRefusedError | None = None
+
+
+class Emitter:
+    """One process's state between looks: which logs are behind, and how long the sink is left alone."""
+
+    def __init__(self, *, sink: Sink, threads: int = AT_ONCE) -> None:
+        self._sink = sink
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="emitter")
+        self._behind: dict[Log, None] = {}  # in the order in which they are served
+        self._seen: UUID | None = None
+        self._known = False
+        self._resume: dict[Log, int] = {}
+        self._away = 0
+        self._back_at = 0.0
+        self._clock: DatabaseClock | None = None
+
+    def run(self) -> None:
+        """Emit until SIGTERM."""
+        with across_tenants():
+            loop.run(role="emitter", step=self.step)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def step(self) -> float:
+        """Offer the next batches; return the seconds to rest."""
+        self._find()
+        if not self._behind:
+            return LOOK_EVERY_S
+        standings = self._standings()
+        if time.monotonic() < self._back_at:
+            self._tell(standings)
+            return LOOK_EVERY_S
+        due = [each for each in standings if each.due][: self._threads]
+        outcomes = self._offered(due)
+        for each, outcome in zip(due, outcomes, strict=True):
+            self._settle(each, outcome, standings=standings)
+        self._tell([each for each in standings if not each.due])
+        served = any(outcome is not None and outcome.receipt is not None for outcome in outcomes)
+        return 0.0 if served and self._behind else LOOK_EVERY_S
+
+    def _find(self) -> None:
+        """Note the logs that were sealed further since the last look; all that are behind, at the first."""
+        newest = emit.newest()
+        if newest is None or (self._known and newest == self._seen):
+            return
+        fresh = emit.grown_since(self._seen) if self._known and self._seen is not None else emit.behind()
+        self._behind.update(dict.fromkeys(fresh))
+        self._seen, self._known = newest, True
+
+    def _standings(self) -> list[Standing]:
+        """Return how the logs that are behind stand, in order; forget those that are not behind any more."""
+        found = {each.log: each for each in emit.standing(list(self._behind))}
+        self._behind = {each: None for each in self._behind if each in found and found[each].size > found[each].emitted}
+        return [found[each] for each in self._behind]
+
+    def _offered(self, due: Sequence[Standing]) -> list[_Outcome | None]:
+        """Offer each log's next batch, side by side; return what came of each, None for one that cannot be made."""
+        offers = [self._made(each) for each in due]
+        ring = keys.ring()
+        envelopes = [each and dsse.envelope(_statement(each), keys=ring.signing) for each in offers]
+        futures = [
+            self._pool.submit(_send, self._sink, offer, envelope) if offer and envelope else None
+            for offer, envelope in zip(offers, envelopes, strict=True)
+        ]
+        return [None if each is None else each.result() for each in futures]
+
+    def _made(self, standing: Standing) -> Offer | None:
+        try:
+            return emit.offer(standing.log, start=self._resume.get(standing.log, standing.emitted))
+        except emit.RecordsMissingError as error:
+            log.error("evidence_not_emitted", origin=standing.log.origin, reason=str(error))  # noqa: TRY400 - it is told
+            self._failed([standing], error=str(error), pause_s=log_pause_s(standing.tries + 1))
+            return None
+
+    def _settle(self, standing: Standing, outcome: _Outcome | None, *, standings: Sequence[Standing]) -> None:
+        """Write what came of an offer, and serve the log last from now on."""
+        if outcome is None:
+            return
+        self._behind.pop(standing.log)
+        self._behind[standing.log] = None
+        if outcome.receipt is not None:
+            self._away = 0
+            self._accepted(standing, outcome.offer, outcome.receipt)
+        elif outcome.refused is not None:
+            self._refused(standing, error=str(outcome.refused))
+        elif outcome.away is not None and time.monotonic() >= self._back_at:
+            self._sink_is_away(outcome.away, standings=standings)
+
+    def _accepted(self, standing: Standing, offer: Offer, receipt: Receipt) -> None:
+        """Note what the sink has. One that keeps its place may have more than was noted here, or less."""
+        size = offer.size if receipt.size is None else receipt.size
+        if receipt.size is not None and not self._agrees(standing, receipt):
+            return
+        if size < offer.start:
+            self._resume[standing.log] = size
+            return
+        if size == offer.start:
+            self._refused(standing, error="the sink contradicts itself about where the log stands")
+            return
+        self._resume.pop(standing.log, None)
+        with transaction.atomic():
+            owed = emit.note_accepted(
+                standing.log,
+                start=standing.emitted if receipt.size is not None else offer.start,
+                size=size,
+                ref=receipt.ref,
+                note=receipt.note,
+                sealed=standing.size,
+            )
+            if owed > offer.start:
+                audit.settle(standing.log, start=min(offer.start, standing.emitted), size=min(owed, size))
+        self._count(offer)
+
+    def _agrees(self, standing: Standing, receipt: Receipt) -> bool:
+        """Say whether the sink's own place in a log is one that the log had: another history must not go on."""
+        if receipt.size is None or receipt.size == 0 or receipt.note is None:
+            return True
+        try:
+            text, _ = notes.signatures(receipt.note)
+            said = notes.parsed(text)
+            known = said.size <= standing.size and said.root == receipts.root_at(standing.log, size=said.size)
+        except (notes.BadNoteError, RuntimeError):
+            known = False
+        if not known or said.size != receipt.size:
+            self._refused(standing, error="the sink saw another history of this log")
+            return False
+        return True
+
+    def _refused(self, standing: Standing, *, error: str) -> None:
+        log.error("evidence_refused", origin=standing.log.origin, emitted=standing.emitted, error=error)
+        self._failed([standing], error=error, pause_s=log_pause_s(standing.tries + 1))
+
+    def _sink_is_away(self, away: SinkAwayError, *, standings: Sequence[Standing]) -> None:
+        """Leave the sink alone for a while; every log that waits for it was offered in vain."""
+        self._away += 1
+        pause_s = away.retry_after_s or sink_pause_s(self._away)
+        self._back_at = time.monotonic() + pause_s
+        log.warning("evidence_sink_away", error=str(away), logs=len(standings), pause_s=pause_s)
+        self._failed(standings, error=str(away), pause_s=0.0)
+
+    def _failed(self, standings: Sequence[Standing], *, error: str, pause_s: float) -> None:
+        emit.note_failed(standings, error=error, pause_s=pause_s)
+        self._tell(standings, failed=True)
+
+    def _tell(self, standings: Sequence[Standing], *, failed: bool = False) -> None:
+        """Let the jobs of logs that fail say that their evidence is owed, so many in a step; the rest in the next."""
+        room = MOST_TOLD
+        for each in standings:
+            start = max(each.owed, each.emitted)
+            while (failed or each.tries) and start < each.size and room > 0:
+                upto = min(start + emit.MOST_RECORDS, each.size)
+                with transaction.atomic():
+                    audit.owe(each.log, start=start, size=upto)
+                    emit.note_owed(each.log, upto=upto)
+                room -= upto - start
+                start = upto
+        metrics.audit_debt(records=sum(owed for _, owed, _, _ in queries.debts()))
+
+    def _count(self, offer: Offer) -> None:
+        """Observe how long after the ends of jobs their evidence was accepted."""
+        if self._clock is None or self._clock.age_s() > CLOCK_GOOD_FOR_S:
+            self._clock = DatabaseClock.ask(connection)
+        now = self._clock.now()
+        for ended_at in offer.ended_at:
+            metrics.evidence_emitted(seconds=(now - ended_at).total_seconds())
+
+
+def _statement(offer: Offer) -> bytes:
+    return batches.batch(origin=offer.log.origin, root=offer.root, note=offer.note, entries=offer.entries)
+
+
+def _send(sink: Sink, offer: Offer, envelope: dict[str, Any]) -> _Outcome:
+    """Offer an envelope, in a thread of its own."""
+    try:
+        return _Outcome(offer, sink.offer(envelope))
+    except SinkAwayError as error:
+        return _Outcome(offer, None, away=error)
+    except SinkRefusedError as error:
+        return _Outcome(offer, None, refused=error)
+
+
+def main() -> None:
+    """Emit with this process's settings."""
+    environment = settings.ENVIRONMENT
+    sink = Sink(url=environment.evidence_url, witness=environment.evidence_witness, folder=environment.sink)
+    Emitter(sink=sink).run()
