@@ -151,6 +151,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "DeliveryStateEnum": "apps.webhooks.models.STATES",
         "HealthStatusEnum": "apps.health.models.STATUSES",
         "TicketStatusEnum": "apps.tickets.models.STATES",
+        "TicketLinkKindEnum": "apps.tickets.models.LINKS",
     },
     # The pages' scripts come out of a wheel: no browser of ours asks another host.
     "SWAGGER_UI_DIST": "SIDECAR",
