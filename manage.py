@@ -14,6 +14,8 @@ ROLE_OF_COMMAND = {
     "evidence_erase": "control",
     "run_submitter": "control",
     "run_webhooks": "control",
+    "run_watcher": "control",
+    "recovery": "control",
     "run_reactor": "control",
     "run_emitter": "control",
     "doctor": "control",

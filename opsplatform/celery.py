@@ -26,7 +26,7 @@ from django.conf import settings
 
 from apps.jobs.types import REGISTRY, JobType
 from opsplatform import logging
-from workers import celery_patches, execute, ticks, worker
+from workers import canary, celery_patches, execute, ticks, worker
 from workers.heart import Heart
 
 CONTROL_QUEUE = "ops.control"
@@ -116,6 +116,7 @@ def beat_beats(**_: Any) -> None:
 
 for each in REGISTRY:
     register(each)
+app.task(name=canary.TASK, ignore_result=True, shared=False)(canary.take)
 app.task(name="ops.control.heartbeat", ignore_result=True, shared=False)(ticks.heartbeat)
 app.task(name="ops.control.retention", ignore_result=True, shared=False)(ticks.retention)
 worker.install()

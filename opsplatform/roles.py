@@ -39,8 +39,14 @@ TENANT_OWNED = (
     "usage_daily",
     "webhooks",
     "webhook_deliveries",
+    "health_status",
+    "health_flips",
+    "health_windows",
+    "health_impacts",
+    "recovery_receipts",
     "failed_reactions",
 )
+WATCH = ("health_canaries", "health_watch", "process_orders")
 LOOPS = ("processes", "event_consumers", "breakers", "leaders", "rate_buckets", "pool_loads")
 PEOPLE = (
     "auth_user",
@@ -76,12 +82,19 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_app", "INSERT, UPDATE", ("webhooks",)),
     ("ops_app", "UPDATE (state, tries, due_at, settled_at)", ("webhook_deliveries",)),
     ("ops_app", "INSERT, UPDATE, DELETE", ("idempotency_keys",)),
+    ("ops_app", "INSERT, UPDATE", ("health_status", "health_windows")),
+    ("ops_app", "INSERT", ("health_flips",)),
+    ("ops_app", "SELECT", ("health_watch",)),
     ("ops_control", "SELECT", (*CONFIGURATION, *TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_control", "INSERT", (*TENANT_OWNED, *LOOPS)),
     ("ops_control", "UPDATE", ("jobs", "job_dependencies", "attempts", "gate_intervals", "usage_daily", *LOOPS)),
     ("ops_control", "UPDATE", ("pauses", "schedules", "schedule_fires", "trigger_firings")),
     ("ops_control", "UPDATE", ("webhooks",)),
     ("ops_control", "UPDATE, DELETE", ("webhook_deliveries",)),
+    ("ops_control", "UPDATE, DELETE", ("health_windows", "health_impacts")),
+    ("ops_control", "UPDATE", ("health_status", "recovery_receipts")),
+    ("ops_control", "SELECT, INSERT, UPDATE, DELETE", WATCH),
+    ("ops_control", "SELECT", ("recovery_policies",)),
     ("ops_control", "UPDATE, DELETE", ("idempotency_keys",)),  # purging locks what it deletes
     ("ops_control", "DELETE", ("processes", "gate_intervals", "start_predictions")),
     ("ops_control", "UPDATE (sequence)", ("events",)),
@@ -92,6 +105,10 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_control", "UPDATE (number, payload, salt)", ("evidence_records",)),
     ("ops_control", "SELECT, INSERT, UPDATE, DELETE", BEAT),
     ("ops_operator", "INSERT, UPDATE", ("pauses", "legal_holds")),
+    ("ops_operator", "INSERT, UPDATE", ("health_status", "health_windows", "recovery_receipts")),
+    ("ops_operator", "INSERT", ("health_flips",)),
+    ("ops_operator", "SELECT", WATCH),
+    ("ops_operator", "SELECT, INSERT, UPDATE, DELETE", ("recovery_policies",)),
     ("ops_operator", "INSERT", ("events",)),  # by its policy, of what is no tenant's
     ("ops_operator", "SELECT", (*TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_operator", "SELECT, INSERT, UPDATE, DELETE", (*CONFIGURATION, *PEOPLE, *BEAT)),

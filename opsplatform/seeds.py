@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from apps.governance import operations as governance
 from apps.governance.models import Policy
+from apps.health.models import Policy as RecoveryPolicy
 from apps.jobs.models import Environment
 from apps.subscription.models import Plan, Subscription
 from apps.tenancy.models import Tenant
@@ -27,6 +28,37 @@ PLANS = {
     "drills": {"job_types": ["*"], "weight": 50, "max_running": 8, "jobs_per_day": None, "backlog_cap": 10_000},
 }
 TENANTS = {"acme": ("Acme Corporation", "gold"), "globex": ("Globex", "basic"), "sandbox": ("Drills", "drills")}
+
+# What the plane does by itself about its own parts; further policies are an operator's to write (docs/health.md).
+RECOVERY = {
+    "reclaim-jobs": {
+        "pattern": "operations/worker-*",
+        "statuses": ["down", "degraded"],
+        "reasons": ["lost"],
+        "action": "reclaim_jobs",
+        "cooldown_s": 10,
+        "budget_per_hour": 30,
+        "patience_s": 30,
+    },
+    "restart-deaf": {
+        "pattern": "operations/worker-*",
+        "statuses": ["down", "degraded"],
+        "reasons": ["deaf"],
+        "action": "restart_deaf",
+        "cooldown_s": 60,
+        "budget_per_hour": 4,
+        "patience_s": 120,
+    },
+    "restart-pool": {
+        "pattern": "operations/queue-*",
+        "statuses": ["down"],
+        "reasons": ["stalled"],
+        "action": "restart_pool",
+        "cooldown_s": 60,
+        "budget_per_hour": 4,
+        "patience_s": 120,
+    },
+}
 
 SEATTLE_RAIN = {
     "description": "Rain in Seattle: days with precipitation and the year's total, from the daily weather dataset.",
@@ -58,6 +90,8 @@ def lay(*, local: bool, storage_url: str) -> None:
             "active": not local,
         },
     )
+    for policy_id, terms in RECOVERY.items():
+        RecoveryPolicy.objects.get_or_create(policy_id=policy_id, defaults=terms)
     if not local:
         return
     for plan_id, values in PLANS.items():

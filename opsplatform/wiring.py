@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from django.conf import settings
 
+from apps.health import actions
 from apps.jobs import points, types
 from opsplatform import decision_points
 
@@ -27,8 +28,20 @@ JOB_TYPES = (
 # Event type → what reacts to it, by dotted path. Nothing reacts yet: every event is heard by the stream and the log.
 REACTIONS: dict[str, tuple[str, ...]] = {}
 
+# Recovery action → function, by dotted path: what a policy of `recovery_policies` may call for.
+RECOVERY_ACTIONS: dict[str, str] = {
+    "reclaim_jobs": "workers.remedies.reclaim_jobs",
+    "restart_pool": "workers.remedies.restart_pool",
+    "restart_deaf": "workers.remedies.restart_deaf",
+    "pause_environment": "workers.remedies.pause_environment",
+    "reroute_environment": "workers.remedies.reroute_environment",
+    "shed_bulk": "workers.remedies.shed_bulk",
+    "call_webhook": "workers.remedies.call_webhook",
+}
+
 
 def install() -> None:
-    """Load the job types (a bad one ends the process, by name) and say who decides."""
+    """Load the job types (a bad one ends the process, by name), say who decides and what recovery can do."""
     types.load(modules=(*JOB_TYPES, *settings.ENVIRONMENT.job_types))
     points.install(decision_points.chosen(settings.ENVIRONMENT))
+    actions.install(RECOVERY_ACTIONS)

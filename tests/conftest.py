@@ -37,6 +37,8 @@ SWEPT = (
     " evidence_emissions, evidence_outlets,"
     " breakers, idempotency_keys, leaders, rate_buckets, pool_loads, gate_intervals, start_predictions,"
     " pauses, schedules, schedule_fires, triggers, trigger_firings, usage_daily, webhooks, webhook_deliveries,"
+    " health_status, health_flips, health_windows, health_impacts, health_canaries, health_watch, process_orders,"
+    " recovery_receipts,"
     " django_session, django_admin_log, auth_user"
 )
 

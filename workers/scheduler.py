@@ -21,7 +21,7 @@ from apps.core.rate import parse_rate
 from apps.jobs import bundling, flight, points, queries
 from apps.jobs.bundling import Bundle, Candidate, Flying
 from apps.jobs.environments import pauses_in_force
-from apps.jobs.operations import leadership, pauses, rates, recover
+from apps.jobs.operations import leadership, pauses, rates, recover, shedding
 from apps.jobs.operations.dispatch import Dispatched, dispatch, release_due
 from apps.jobs.operations.news import tell
 from apps.jobs.operations.wake import CHANNEL
@@ -220,7 +220,7 @@ class Scheduler:
         self, pools: Sequence[Pool], *, flying: Mapping[str, Sequence[Flying]], paces: Mapping[str, float]
     ) -> Sequence[Gate]:
         """Return what may hold whole lanes back in this look: one line for each gate, first the one to be named."""
-        paused = pauses_in_force()
+        paused, shed = pauses_in_force(), shedding.gate()
         short = bundling.short_types(paces, most=self._most)
         long = {
             name: [tenant_id for each in bundles if each.type not in short for tenant_id in each.tenants]
@@ -242,7 +242,12 @@ class Scheduler:
                 )
             )
 
-        return (*((pause_gate(paused),) if paused else ()), self._admission.gate, by_children)
+        return (
+            *((pause_gate(paused),) if paused else ()),
+            *((shed,) if shed else ()),
+            self._admission.gate,
+            by_children,
+        )
 
     def _shares_now(self) -> Mapping[str, TenantShare]:
         """Return every tenant's share as it is in force: as its plan says, or a remote Subscription."""

@@ -7,6 +7,7 @@ from django.db import connection
 
 from apps.core import metrics
 from apps.evidence import keys
+from apps.health.operations import looking
 from apps.jobs.operations.processes import FORGET
 from apps.jobs.retention import erase_past_retention
 from apps.tenancy import idempotency
@@ -24,6 +25,8 @@ def heartbeat() -> str:
     with connection.cursor() as cursor:
         cursor.execute(FORGET)
         forgotten = cursor.rowcount
+    with across_tenants():
+        looking.tick()
     log.info("tick", forgotten_processes=forgotten, expired_keys=idempotency.purge_expired())
     return "ok"
 

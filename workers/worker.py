@@ -23,6 +23,7 @@ from celery.worker import WorkController
 from celery.worker import state as celery_state
 from django.db import Error, connection
 
+from apps.health.operations import orders
 from apps.jobs.models import Environment
 from apps.jobs.operations import recover
 from apps.tenancy import keys
@@ -110,6 +111,21 @@ class Worker:
         if lost:
             log.warning("children_gone", handed_back=len(lost))
         self._kill_the_deaf()
+        self._obey()
+
+    def _obey(self) -> None:
+        """End in order where the plane ordered so; whoever supervises this worker starts it afresh.
+
+        This thread lives where the consumer may not: so it begins the grace time itself, and does not rely on the main
+        thread's hearing the signal.
+        """
+        if self._heart is None:
+            return
+        reason = orders.obey(process_id=self._heart.process_id)
+        if reason is not None:
+            log.warning("restart_ordered", reason=reason)
+            self.on_stopping()
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _kill_the_deaf(self) -> None:
         """Kill each process that still runs a dispatch which the plane ended over its head; the pool replaces it.

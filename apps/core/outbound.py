@@ -133,6 +133,17 @@ def request(
                 yield response
 
 
+def reach(host: str, port: int, *, networks: Sequence[Network] = (), connect_s: float = CONNECT_S) -> socket.socket:
+    """Return a connection to an address of the host that was judged, to be closed by whoever asked.
+
+    Raises `ForbiddenAddressError`, `UnreachableError`.
+    """
+    try:
+        return _connected(Target(False, host, port, "/"), networks=networks, connect_s=connect_s)
+    except (OSError, UnicodeError) as error:
+        raise UnreachableError("the host cannot be reached", slow=isinstance(error, TimeoutError)) from error
+
+
 def retry_after(response: http.client.HTTPResponse) -> float | None:
     """Return the seconds the host asked to wait, or None; by its own clock where it names a time."""
     text = (response.headers.get("Retry-After") or "").strip()

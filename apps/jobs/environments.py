@@ -9,7 +9,7 @@ from typing import NamedTuple
 from django.db.models import Q
 
 from apps.core.database import ClockTimestamp, preparing
-from apps.jobs.models import Pause
+from apps.jobs.models import Environment, Pause
 from apps.jobs.pausing import Target
 
 
@@ -76,3 +76,8 @@ def pauses_holding(*, environment: str, tenant_id: str, job_type: str) -> Sequen
 
 def _in_force() -> Q:
     return Q(ended_at=None) & (Q(until=None) | Q(until__gt=ClockTimestamp()))
+
+
+def queue_of(*, environment: str) -> str | None:
+    """Return the Celery queue of an environment; None where there is none."""
+    return Environment.objects.filter(name=environment).values_list("queue", flat=True).first()

@@ -18,11 +18,12 @@ AUDITED = "operations.job.audited"
 CANCEL_REQUESTED = "operations.job.cancel_requested"
 RESUBMITTED = "operations.job.resubmitted"
 REPRIORITIZED = "operations.job.reprioritized"
+REROUTED = "operations.job.rerouted"
 QUEUE_PAUSED = "operations.queue.paused"
 QUEUE_RESUMED = "operations.queue.resumed"
 
 # What somebody asked for, as against what became of a job: each names who, as `by`.
-BY_REQUEST = (SUBMITTED, CANCEL_REQUESTED, RESUBMITTED, REPRIORITIZED, QUEUE_PAUSED, QUEUE_RESUMED)
+BY_REQUEST = (SUBMITTED, CANCEL_REQUESTED, RESUBMITTED, REPRIORITIZED, REROUTED, QUEUE_PAUSED, QUEUE_RESUMED)
 # What the evidence sink makes of a job that is over.
 OF_AUDIT = (PENDING_AUDIT, AUDITED)
 ALL = (*BY_REQUEST, COMPLETED, FAILED, CANCELLED, REJECTED, RETRYING, *OF_AUDIT)
@@ -57,6 +58,11 @@ SCHEMA: dict[str, Any] = {
     },
 }
 
+REROUTE_SCHEMA: dict[str, Any] = {
+    **SCHEMA,
+    "properties": {**SCHEMA["properties"], "environment": {"type": "string", "description": "the pool it waits for"}},
+}
+
 PRIORITY_SCHEMA: dict[str, Any] = {
     **SCHEMA,
     "properties": {**SCHEMA["properties"], "priority": {"type": "string", "description": "the band it waits in now"}},
@@ -86,6 +92,7 @@ MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
     CANCEL_REQUESTED: ("A running job was asked to stop.", SCHEMA),
     RESUBMITTED: ("A job that was over was queued once more, by request.", SCHEMA),
     REPRIORITIZED: ("A waiting job was given another priority.", PRIORITY_SCHEMA),
+    REROUTED: ("A waiting job waits for another pool: its own is not well.", REROUTE_SCHEMA),
     QUEUE_PAUSED: ("Nothing of an environment, tenant or type is dispatched from now on.", PAUSE_SCHEMA),
     QUEUE_RESUMED: ("A pause is over.", PAUSE_SCHEMA),
     PENDING_AUDIT: ("A job ended, and the evidence sink has not accepted its evidence; it is tried again.", SCHEMA),

@@ -55,6 +55,7 @@ class Known:
     short_types: Collection[str] | None = None
     paused: Sequence[Mapping[str, Any]] = ()
     broker_away_since: str | None = None
+    shed_since: str | None = None
     max_running: int | None = None
     type_running: int | None = None
     type_running_per_tenant: int | None = None
@@ -171,6 +172,13 @@ def _broker(known: Known) -> Shut | None:
     if known.broker_away_since is None:
         return None
     return Shut(f"the broker is away since {known.broker_away_since}", "its return", [], dated=False)
+
+
+def _shed(known: Known) -> Shut | None:
+    if known.shed_since is None:
+        return None
+    says = f"the plane is not well and holds its bulk band back since {known.shed_since}"
+    return Shut(says, "its recovery", [], dated=False)
 
 
 def _no_workers(known: Known) -> Shut | None:
@@ -308,6 +316,7 @@ GATES: tuple[Gate, ...] = (
     Gate("children", frozenset({"waiting_children"}), _children),
     Gate("paused", QUEUED, _paused),
     Gate("broker_down", QUEUED, _broker),
+    Gate("bulk_shed", QUEUED, _shed),
     Gate("no_workers", QUEUED, _no_workers),
     Gate("no_scheduler", QUEUED, _no_scheduler),
     Gate("type_not_installed", QUEUED, _not_installed),

@@ -59,7 +59,9 @@ SELECT j.job_id::text, CASE
 """
 
 # Gates that no slot opens: the clock does, or the return of what is away. Believed of a scheduler that still looks.
-EXPLAINED_BY_NO_GATE = """NOT EXISTS (
+EXPLAINED_BY_NO_GATE = """NOT (
+    j.priority = 4 AND EXISTS (SELECT 1 FROM breakers b WHERE b.name = 'bulk' AND b.opened_at IS NOT NULL)
+) AND NOT EXISTS (
     SELECT 1 FROM gate_intervals g JOIN pool_loads l ON l.environment = j.environment_id
      WHERE g.ended_at IS NULL AND l.seen_at > clock_timestamp() - interval '10 s'
        AND g.gate IN ('rate', 'tenant_rate', 'governance_away', 'subscription_away', 'decision_awaited', 'broker_down')

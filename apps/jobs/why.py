@@ -15,6 +15,7 @@ from apps.core.database import loaded, rows
 from apps.core.rate import Rate, left, parse_rate, wait_s
 from apps.jobs.environments import pauses_holding
 from apps.jobs.gates import Known, Lease, Shut, shut
+from apps.jobs.lifecycle import Priority
 from apps.jobs.models import Job
 from apps.jobs.past_waits import waits
 from apps.jobs.representation import instant
@@ -57,7 +58,7 @@ SELECT point, reason FROM decisions WHERE job_id = %s AND NOT allowed ORDER BY d
 """
 # A decision point is away for all alike; one that was asked and is slow holds those for whom it was asked.
 POINTS = """
-SELECT name, opened_at FROM breakers WHERE name IN ('governance', 'subscription') AND opened_at IS NOT NULL
+SELECT name, opened_at FROM breakers WHERE name IN ('governance', 'subscription', 'bulk') AND opened_at IS NOT NULL
 UNION ALL
 SELECT gate, started_at FROM gate_intervals
  WHERE gate = 'decision_awaited' AND ended_at IS NULL AND tenant_id = %(tenant)s AND type = %(type)s
@@ -202,6 +203,7 @@ def _known(job: Job, *, around: Around, buckets: Buckets) -> Known:
         children_open=len(needs) if job.status == "waiting_children" else 0,
         points_away_since=points,
         decision_awaited_since=points.get("decision_awaited"),
+        shed_since=points.get("bulk") if job.priority == Priority.BULK else None,
         scheduler_alive=around.scheduler_alive,
     )
 
@@ -238,7 +240,7 @@ def _needs(job: Job) -> list[dict[str, str]]:
 
 
 def _points(job: Job) -> dict[str, str]:
-    """Return since when a decision point is away, by its name; as `decision_awaited` since when an answer is due."""
+    """Return since when a decision point is away, by its name; since when an answer is due, the bulk band is shed."""
     return {name: str(instant(since)) for name, since in rows(POINTS, {"tenant": job.tenant_id, "type": job.type})}
 
 

@@ -56,6 +56,7 @@ INSTALLED_APPS = [
     "apps.subscription",
     "apps.jobs",
     "apps.schedules",
+    "apps.health",
     "opsplatform",
 ]
 
@@ -146,6 +147,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "ENUM_NAME_OVERRIDES": {
         "StateEnum": "apps.schedules.models.FIRE_STATES",
         "DeliveryStateEnum": "apps.webhooks.models.STATES",
+        "HealthStatusEnum": "apps.health.models.STATUSES",
     },
     # The pages' scripts come out of a wheel: no browser of ours asks another host.
     "SWAGGER_UI_DIST": "SIDECAR",

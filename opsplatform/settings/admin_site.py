@@ -101,6 +101,20 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Health",
+                "items": [
+                    _item("Components", "monitor_heart", "health_component"),
+                    _item("Flips", "swap_vert", "health_flip"),
+                    _item("Recovery policies", "healing", "health_policy"),
+                    _item("Recoveries", "receipt_long", "health_receipt"),
+                    _item("Canaries", "flutter_dash", "health_canary"),
+                    _item("Orders to processes", "assignment", "health_order"),
+                    _item("Measures", "timeline", "health_minutewindow"),
+                    _item("Impacts", "radar", "health_impact"),
+                    _item("The watch", "visibility", "health_watch"),
+                ],
+            },
+            {
                 "title": "Runtime",
                 "items": [
                     _item("Environments", "dns", "jobs_environment"),

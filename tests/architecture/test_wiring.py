@@ -31,6 +31,13 @@ UNHEARD = {
     "operations.queue.resumed",
     "operations.webhook.disabled",
     "operations.webhook.test",
+    "operations.job.rerouted",
+    "operations.health.degraded",
+    "operations.health.recovered",
+    "operations.health.distrusted",
+    "operations.health.trusted",
+    "operations.health.recovery",
+    "operations.health.recovery_exhausted",
 }
 
 

@@ -24,6 +24,7 @@ PROCESSES = {
     "emitter",
     "sink",
     "webhooks",
+    "watcher",
     "beat",
     "flower",
 }

@@ -33,6 +33,7 @@ LOOPS = (
     "submitter",
     "reactor",
     "webhooks",
+    "watcher",
     "web",
     "beat",
     "worker-control",

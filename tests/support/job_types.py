@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from apps.jobs.types import Context, job_type
+from tests.support import stalling  # noqa: F401 - lets a test stall a worker of the plane
 
 
 @job_type(

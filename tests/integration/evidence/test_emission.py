@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
@@ -15,6 +16,7 @@ from django.core.management import call_command
 from django.db import transaction
 
 from apps.evidence import batches, cosigning, dsse, keys, notes, receipts
+from apps.evidence.heads import Heads
 from apps.evidence.logs import Log
 from apps.evidence.operations import emit
 from apps.evidence.queries import states_of
@@ -280,7 +282,7 @@ class TestTheWitnessRemembers:
         sink: SinkProcess,
         change: Change,
         settings: Any,
-        tmp_path: Path,
+        heads: Heads,
     ) -> None:
         done()
         sealed()
@@ -292,8 +294,7 @@ class TestTheWitnessRemembers:
         for table, cut in (("records", "number >= 2"), ("checkpoints", "size > 2"), ("nodes", "size > 2")):
             change(f"DELETE FROM evidence_{table} WHERE {cut}")
         change("DELETE FROM evidence_emissions; DELETE FROM evidence_outlets")
-        for path in (tmp_path / "heads").glob("*/*"):
-            path.unlink()
+        shutil.rmtree(heads._folder)
         assert verdict() == ["log_truncated"]
 
     def test_a_receipt_carries_the_cosignature(

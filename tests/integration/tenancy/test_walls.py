@@ -38,6 +38,11 @@ WITH_TESTS_OF_THEIR_OWN = (
     "subscription.UsageDaily",
     "webhooks.Webhook",
     "webhooks.Delivery",
+    "health.Component",
+    "health.Flip",
+    "health.Impact",
+    "health.MinuteWindow",
+    "health.Receipt",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from apps.jobs.operations import shedding
 from apps.jobs.operations.deferral import open_breaker
 from apps.jobs.operations.gates import ShutGate
 from tests.support.queue import end, queue
@@ -106,6 +107,22 @@ def governance_is_away(scene: Scene) -> UUID:
     with scene.control():
         open_breaker(reason="no answer", name="governance")
     return scene.one()
+
+
+@situation("bulk_shed")
+def the_bulk_band_is_shed(scene: Scene) -> UUID:
+    scene.alive()
+    with scene.control():
+        shedding.shed(reason="operations/worker-default")
+    return scene.one(priority=4)
+
+
+@situation("turn")
+def what_is_not_bulk_is_not_shed(scene: Scene) -> UUID:
+    scene.alive()
+    with scene.control():
+        shedding.shed(reason="operations/worker-default")
+    return scene.one(priority=3)
 
 
 @situation("subscription_away")

@@ -1,0 +1,91 @@
+"""Every read of health that others may use: the map, one component's history. In the caller's context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db.models import Q
+
+from apps.core.database import rows
+from apps.health import windows
+from apps.health.models import Component, Flip, Impact, MinuteWindow, Receipt, Watch
+from apps.health.windows import Window
+
+FLIPS_SHOWN, RECEIPTS_SHOWN = 50, 20
+MOST_SHOWN = 5000
+# What the map shows of each: half of a row, which is most of what reading it costs.
+MAPPED = (
+    "component_id", "tenant", "module", "component", "kind", "status", "since", "reason", "last_check", "latency",
+    "error_rate",
+    "errors", "checks", "expected", "depends_on", "muted_by", "version", "region", "classification", "alarms",
+    "affected_tenants", "affected_jobs",
+)  # fmt: skip
+WATCHED = """
+SELECT clock_timestamp(), w.looked_at, w.distrusted_since,
+       w.looked_at IS NULL OR w.looked_at < clock_timestamp() - interval '15 s'
+  FROM (SELECT 1) AS one LEFT JOIN health_watch w ON w.name = 'watcher'
+"""
+
+
+class Watched(NamedTuple):
+    """The watcher as it stands: when it looked, since when it distrusts its ears, whether it has not looked lately."""
+
+    now: datetime
+    looked_at: datetime | None
+    distrusted_since: datetime | None
+    stale: bool
+
+
+def watched() -> Watched:
+    """Return how the watcher stands."""
+    (found,) = rows(WATCHED, [])
+    return Watched(*found)
+
+
+def components(visible: Q) -> Sequence[Component]:
+    """Return the components that a caller may see, by module and name."""
+    found = Component.every.filter(visible, deleted_at=None).only(*MAPPED)
+    return list(found.order_by("module", "component")[:MOST_SHOWN])
+
+
+def one(visible: Q, *, module: str, component: str) -> Component | None:
+    """Return a component by its name: a tenant's own before the platform's."""
+    found = Component.every.filter(visible, module=module, component=component, deleted_at=None)
+    return found.order_by("tenant_id").first()  # NULLs come last
+
+
+def jobs_hit(*, tenant_id: str) -> dict[UUID, int]:
+    """Return component → how many of the tenant's unfinished jobs are where it is not well."""
+    return dict(Impact.every.filter(tenant_id=tenant_id).values_list("component_id", "jobs"))
+
+
+def flips(component_id: UUID, *, limit: int = FLIPS_SHOWN) -> Sequence[Flip]:
+    """Return a component's last changes, newest first."""
+    return list(Flip.every.filter(component_id=component_id).order_by("-flip_id")[:limit])
+
+
+def receipts(component_id: UUID, *, limit: int = RECEIPTS_SHOWN) -> Sequence[Receipt]:
+    """Return what was done about a component lately, newest first."""
+    return list(Receipt.every.filter(component_id=component_id).order_by("-receipt_id")[:limit])
+
+
+def last_hour(component_id: UUID, *, now: datetime) -> Window:
+    """Return the measures of a component's last hour, as one."""
+    found = MinuteWindow.every.filter(component_id=component_id, minute__gt=now - timedelta(hours=1))
+    return windows.together(
+        Window(checks, errors, tuple(counts))
+        for checks, errors, counts in found.values_list("checks", "errors", "latencies")
+    )
+
+
+def watch() -> Watch | None:
+    """Return the watcher's own row."""
+    return Watch.objects.filter(name="watcher").first()
+
+
+def named(*, module: str, component: str) -> Component | None:
+    """Return a component of the platform's own by its name."""
+    return Component.every.filter(tenant=None, module=module, component=component, deleted_at=None).first()

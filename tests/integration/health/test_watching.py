@@ -1,0 +1,394 @@
+"""The watcher over real rows: the plane's own parts, deadlines, self-distrust, mutes, blast radius, canaries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from apps.core import metrics
+from apps.health.operations import canaries
+from apps.health.operations.inventory import Queue
+from apps.jobs.operations import deferral
+from tests.integration.conftest import Control, Look
+from tests.integration.health.conftest import HEALTH, PARTS, Process, Watch, beat
+from tests.support.api import Module, said
+from tests.support.work import admitted
+from workers import canary
+from workers.watcher import Watcher
+
+Read = Callable[[str], Any]
+LATE = b"UPDATE health_canaries SET enqueued_at = enqueued_at - interval '11 s' WHERE settled_at IS NULL"
+Whole = dict[str, UUID]
+
+
+class TestTheInventory:
+    """What is deployed is expected; its silence is an alarm."""
+
+    def test_every_part_is_registered_before_anybody_has_heard_of_it(self, watch: Watch, look: Look) -> None:
+        watch()
+        rows = look("SELECT component, status, expected FROM health_status WHERE tenant_id IS NULL ORDER BY 1")
+        assert {row["component"] for row in rows} == {*PARTS, "database", "broker"}
+        assert all(row["expected"] for row in rows)
+
+    def test_a_part_that_is_never_heard_of_is_an_alarm_when_its_grace_is_over(
+        self, watch: Watch, older: Any, flips: Read, told: Read
+    ) -> None:
+        watch()
+        assert flips("relay") == []
+        older("relay", seconds=61)
+        watch()
+        assert flips("relay") == [("down", "never_seen")]
+        assert [(each["component"], each["reason"]) for each in told("degraded")] == [("relay", "never_seen")]
+
+    def test_a_part_that_is_none_any_more_is_forgotten_and_comes_back(
+        self, watch: Watch, watcher: Watcher, whole: Whole, look: Look
+    ) -> None:
+        from apps.health.operations.inventory import Inventory  # noqa: PLC0415 - beside its use
+
+        gone = "SELECT deleted_at IS NOT NULL AS gone FROM health_status WHERE component = 'relay'"
+        for parts, is_gone in ((("web",), True), (PARTS, False)):
+            watcher._consists_of = lambda parts=parts: Inventory(processes=parts, queues=[])  # type: ignore[misc]
+            watcher._done_at.clear()
+            watch()
+            assert look(gone) == [{"gone": is_gone}]
+
+
+class TestProcesses:
+    """The plane's own parts say by their leases that they live."""
+
+    def test_one_that_is_lost_is_down_and_up_again_when_another_has_beaten_twice(
+        self, whole: Whole, processes: Process, watch: Watch, component: Read, flips: Read, told: Read
+    ) -> None:
+        processes.die(whole["worker-default"])
+        watch()
+        assert flips("worker-default") == [("up", "beats"), ("down", "lost")]
+        (event,) = told("degraded")
+        assert (event["status"], event["previous"], event["reason"]) == ("down", "up", "lost")
+        other = processes.begin("worker", environment="default", pid=2)
+        watch()
+        assert component("worker-default")["status"] == "down", "once is not enough"
+        processes.beat(other)
+        watch()
+        assert component("worker-default")["status"] == "up"
+        assert [each["status"] for each in told("recovered")] == ["up"]
+
+    def test_the_flip_is_dated_to_the_end_of_the_lease(
+        self, whole: Whole, processes: Process, watch: Watch, look: Look, older: Any
+    ) -> None:
+        older("relay", seconds=30)
+        processes.die(whole["relay"])
+        watch()
+        (flip,) = look(
+            "SELECT f.at = p.lease_until AS dated FROM health_flips f, processes p"
+            " WHERE f.reason = 'lost' AND p.process_id = %s",
+            whole["relay"],
+        )
+        assert flip["dated"]
+
+    def test_one_of_two_that_is_lost_degrades(
+        self, whole: Whole, processes: Process, watch: Watch, component: Read, flips: Read, superuser: Any
+    ) -> None:
+        second = processes.begin("worker", environment="default", pid=2)
+        superuser.execute(b"UPDATE processes SET started_at = started_at - interval '1 minute'")
+        watch()
+        processes.die(whole["worker-default"])
+        processes.beat(second)
+        watch()
+        assert flips("worker-default")[-1] == ("degraded", "lost")
+        processes.beat(second)
+        watch()
+        processes.beat(second)
+        watch()
+        assert component("worker-default")["status"] == "up"
+
+    def test_one_that_says_goodbye_is_no_alarm_and_has_its_grace_to_come_back(
+        self, whole: Whole, processes: Process, watch: Watch, flips: Read, told: Read, older: Any
+    ) -> None:
+        processes.leave(whole["relay"])
+        watch()
+        assert flips("relay")[-1] == ("new", "stopped")
+        assert told("degraded") == []
+        older("relay", seconds=61)
+        watch()
+        assert flips("relay")[-1] == ("down", "never_seen"), "deployed and silent"
+
+    def test_one_that_goes_on_under_a_new_row_was_never_lost(
+        self, whole: Whole, processes: Process, watch: Watch, flips: Read
+    ) -> None:
+        processes.die(whole["relay"])
+        processes.begin("relay", pid=1)
+        watch()
+        assert flips("relay") == [("up", "beats")]
+
+    def test_the_age_of_each_heartbeat_is_measured(self, whole: Whole, watch: Watch, watcher: Watcher) -> None:
+        def seen() -> float:
+            lines = metrics.exposition().decode().splitlines()
+            counts = [line for line in lines if line.startswith("operations_heartbeat_age_seconds_count")]
+            return sum(float(line.rsplit(" ", 1)[1]) for line in counts)
+
+        before = seen()
+        watcher._done_at.clear()
+        watch()
+        assert seen() - before == len(PARTS)
+
+
+class TestDeadlines:
+    """Modules that fall silent."""
+
+    def test_a_silent_module_is_late_and_then_down_dated_to_its_deadlines(
+        self, acme: Module, whole: Whole, watch: Watch, older: Any, look: Look, flips: Read, told: Read
+    ) -> None:
+        beat(acme, "feed", terms={"interval_s": 60, "grace_s": 30})
+        older("feed", seconds=70)
+        watch()
+        assert flips("feed") == [("up", "heard"), ("grace", "late")]
+        assert told("degraded") == []
+        older("feed", seconds=30)
+        watch()
+        assert flips("feed")[-1] == ("down", "timeout")
+        (dates,) = look(
+            "SELECT f.at = c.last_check + interval '90 s' AS exact FROM health_flips f"
+            " JOIN health_status c USING (component_id) WHERE f.new = 'down'"
+        )
+        assert dates["exact"]
+        assert told("degraded")[0]["component"] == "feed"
+
+    def test_a_pause_survives_silence_and_signals(
+        self, acme: Module, whole: Whole, watch: Watch, older: Any, flips: Read, look: Look
+    ) -> None:
+        from apps.health.operations import configure  # noqa: PLC0415 - beside its use
+        from apps.tenancy.context import operator_reading  # noqa: PLC0415
+
+        beat(acme, "feed", terms={"interval_s": 60, "grace_s": 30})
+        (row,) = look("SELECT component_id FROM health_status WHERE component = 'feed'")
+        with operator_reading():
+            configure.pause(component_id=row["component_id"])
+        older("feed", seconds=1000)
+        watch()
+        for signal in ("fail", "fail", "fail", "success"):
+            assert beat(acme, "feed", signal=signal)["status"] == "paused"
+        with operator_reading():
+            configure.resume(component_id=row["component_id"])
+        watch()
+        assert flips("feed") == [("up", "heard"), ("paused", "paused"), ("new", "resumed")]
+        assert beat(acme, "feed")["status"] == "up"
+
+
+class TestSelfDistrust:
+    """Many silences at once are our own: unknown, not down, and recovery rests."""
+
+    def test_many_processes_lost_at_once_read_unknown_and_nothing_is_repaired(
+        self, whole: Whole, processes: Process, watch: Watch, look: Look, told: Read, superuser: Any
+    ) -> None:
+        processes.die(*whole.values())
+        watch()
+        rows = look("SELECT component, status FROM health_status WHERE kind = 'process'")
+        assert {row["status"] for row in rows} == {"unknown"}
+        assert (told("degraded"), told("distrusted")) == ([], [{"reason": "processes_late_together"}])
+        assert look("SELECT 1 FROM recovery_receipts") == []
+        for each in whole.values():
+            processes.beat(each)
+        watch()
+        superuser.execute(b"UPDATE health_watch SET troubled_at = troubled_at - interval '20 s'")
+        watch()
+        for each in whole.values():
+            processes.beat(each)
+        watch()
+        assert told("trusted") == [{"reason": "processes_late_together"}]
+        rows = look("SELECT component, status FROM health_status WHERE kind = 'process'")
+        assert {row["status"] for row in rows} == {"up"}
+        assert told("degraded") == []
+
+    def test_those_that_are_really_gone_are_down_once_the_plane_trusts_its_ears(
+        self, whole: Whole, processes: Process, watch: Watch, component: Read, superuser: Any
+    ) -> None:
+        processes.die(*whole.values())
+        watch()
+        watch()
+        superuser.execute(b"UPDATE health_watch SET troubled_at = troubled_at - interval '20 s'")
+        watch()
+        assert {component(part)["status"] for part in PARTS} == {"down"}
+
+    def test_a_watcher_that_was_away_believes_no_silence_before_it_has_listened(
+        self, acme: Module, whole: Whole, watch: Watch, older: Any, flips: Read, superuser: Any
+    ) -> None:
+        beat(acme, "feed", terms={"interval_s": 60, "grace_s": 30})
+        older("feed", seconds=600)
+        superuser.execute(b"UPDATE health_watch SET looked_at = looked_at - interval '10 minutes'")
+        watch()
+        assert flips("feed")[-1] == ("unknown", "distrust")
+        superuser.execute(b"UPDATE health_watch SET troubled_at = troubled_at - interval '20 s'")
+        watch()
+        watch()
+        assert flips("feed")[-1] == ("unknown", "distrust"), "its time begins anew"
+        older("feed", seconds=91)
+        watch()
+        assert flips("feed")[-1] == ("down", "timeout")
+
+    def test_many_modules_late_together_read_unknown(
+        self, acme: Module, whole: Whole, watch: Watch, older: Any, component: Read, told: Read
+    ) -> None:
+        feeds = [f"feed-{number}" for number in range(4)]
+        for feed in feeds:
+            beat(acme, feed, terms={"interval_s": 60, "grace_s": 30})
+        older(*feeds, seconds=100)
+        watch()
+        assert {component(feed)["status"] for feed in feeds} == {"unknown"}
+        assert told("distrusted") == [{"reason": "reporters_late_together"}]
+        assert {beat(acme, feed)["status"] for feed in feeds} == {"up"}
+
+    def test_while_the_door_is_shut_nobody_is_called_silent(
+        self, acme: Module, whole: Whole, processes: Process, watch: Watch, older: Any, component: Read
+    ) -> None:
+        beat(acme, "feed", terms={"interval_s": 60, "grace_s": 30})
+        processes.die(whole["web"])
+        watch()
+        older("feed", seconds=100)
+        watch()
+        assert (component("web")["status"], component("feed")["status"]) == ("down", "unknown")
+
+
+class TestDependencies:
+    """What suffers from another's outage is muted, with the reason."""
+
+    def test_children_of_what_is_down_are_muted_and_no_longer_than_it_is(
+        self, acme: Module, whole: Whole, watch: Watch, control: Control, component: Read, told: Read, watcher: Watcher
+    ) -> None:
+        terms = {"depends_on": ["operations/broker"], "failure_threshold": 1}
+        with control():
+            deferral.open_breaker(reason="ConnectionError")
+        watcher._done_at.clear()
+        watch()
+        assert component("broker")["status"] == "down"
+        shown = beat(acme, "feed", signal="fail", terms=terms)
+        assert (shown["status"], shown["muted_by"]) == ("down", ["operations/broker"])
+        assert [each["muted_by"] for each in told("degraded")] == [[], ["operations/broker"]]
+        assert said(acme.get(HEALTH))["status"] == "down", "for the broker's sake"
+        with control():
+            deferral.close_breaker()
+        watcher._done_at.clear()
+        watch()
+        assert (component("broker")["status"], component("feed")["muted_by"]) == ("up", [])
+
+    def test_one_that_went_bad_first_is_muted_when_its_parent_follows(
+        self, acme: Module, whole: Whole, watch: Watch, control: Control, component: Read, watcher: Watcher
+    ) -> None:
+        beat(acme, "feed", signal="fail", terms={"depends_on": ["operations/broker"]})
+        assert component("feed")["muted_by"] == []
+        with control():
+            deferral.open_breaker(reason="ConnectionError")
+        watcher._done_at.clear()
+        watch()
+        assert component("feed")["muted_by"] == ["operations/broker"]
+
+
+class TestBlastRadius:
+    """Whom an outage hits: counts for everybody, names for nobody."""
+
+    def test_each_tenant_learns_its_own_part_and_the_whole_as_counts(
+        self, acme: Module, globex: Module, whole: Whole, processes: Process, watch: Watch, told: Read, watcher: Watcher
+    ) -> None:
+        for tenant, count in (("acme", 2), ("globex", 3)):
+            for _ in range(count):
+                admitted(tenant=tenant)
+        processes.die(whole["worker-default"])
+        watch()
+        assert told("degraded")[0]["affected"] == {"tenants": 2, "jobs": 5}
+        watcher._done_at.clear()
+        watch()
+        for module, mine, other in ((acme, 2, "globex"), (globex, 3, "acme")):
+            page = module.get(f"{HEALTH}/operations/worker-default")
+            assert said(page)["affected"] == {"tenants": 2, "jobs": 5, "your_jobs": mine}
+            assert other not in page.content.decode()
+
+
+class TestCanaries:
+    """A small task through a queue, as jobs go."""
+
+    @pytest.fixture
+    def queues(self) -> list[Queue]:
+        return [Queue(pool="default", queue="ops.default", environment="default")]
+
+    def newest(self, look: Look) -> dict[str, Any]:
+        (row,) = look("SELECT * FROM health_canaries ORDER BY canary_id DESC LIMIT 1")
+        return row
+
+    def test_one_that_comes_back_measures_the_queue(
+        self, whole: Whole, watch: Watch, look: Look, control: Control, component: Read
+    ) -> None:
+        watch(lambda: self.newest(look)["sent"])
+        released = self.newest(look)["canary_id"]
+        with control():
+            assert canary.take(str(released), canary._mac(str(released))) == "ok"
+            assert canary.take(str(released), canary._mac(str(released))) == "stale"
+        watch()
+        row = component("queue-default")
+        assert (row["status"], row["reason"], row["checks"]) == ("up", "answered", 1)
+        assert row["latency"] > 0
+        found = self.newest(look)
+        assert found["enqueued_at"] < found["started_at"] < found["committed_at"]
+
+    def test_a_forged_one_answers_nothing(self, whole: Whole, watch: Watch, look: Look, control: Control) -> None:
+        watch(lambda: self.newest(look)["sent"])
+        released = str(self.newest(look)["canary_id"])
+        with control():
+            for mac in ("", "x", canary._mac("another"), None):
+                assert canary.take(released, mac) == "forged"
+        assert self.newest(look)["started_at"] is None
+
+    def test_a_queue_that_nobody_takes_from_is_found_although_its_worker_beats(
+        self, whole: Whole, watch: Watch, look: Look, superuser: Any, flips: Read
+    ) -> None:
+        for _ in range(2):
+            watch(lambda: self.newest(look)["sent"] and self.newest(look)["word"] == "waiting")
+            superuser.execute(LATE)
+            watch()
+            superuser.execute(b"UPDATE health_canaries SET settled_at = settled_at - interval '3 s'")
+        assert flips("queue-default") == [("degraded", "stalled"), ("down", "stalled")]
+        assert flips("worker-default") == [("up", "beats")]
+
+    def test_a_pool_at_long_work_has_not_stalled(
+        self, whole: Whole, watch: Watch, look: Look, superuser: Any, flips: Read
+    ) -> None:
+        watch(lambda: self.newest(look)["sent"])
+        for _ in range(4):
+            job_id = admitted()
+            superuser.execute(
+                b"UPDATE jobs SET status = 'running', fence = 1, started_at = now() - interval '1 minute',"
+                b" worker_id = %s WHERE job_id = %s",
+                [whole["worker-default"], job_id],
+            )
+        superuser.execute(LATE)
+        watch()
+        assert look("SELECT word FROM health_canaries ORDER BY canary_id LIMIT 1") == [{"word": "busy"}]
+        assert flips("queue-default") == []
+
+    def test_a_worker_that_takes_nothing_while_another_does_is_found_and_it_alone_is_restarted(
+        self, whole: Whole, processes: Process, watch: Watch, look: Look, superuser: Any, flips: Read
+    ) -> None:
+        takes = processes.begin("worker", environment="default", pid=2)
+        watch()
+        superuser.execute(b"UPDATE processes SET started_at = started_at - interval '1 hour'")
+        superuser.execute(b"DELETE FROM health_canaries")
+        superuser.execute(
+            b"INSERT INTO health_canaries (canary_id, queue, enqueued_at, sent, started_at, committed_at, process_id,"
+            b" word, settled_at) SELECT uuidv7(), 'ops.default', now() - n * interval '16 s', true, now(), now(), %s,"
+            b" 'answered', now() FROM generate_series(24, 1, -1) AS n",
+            [takes],
+        )
+        watch(lambda: look("SELECT 1 FROM process_orders"))
+        assert flips("worker-default")[-1] == ("degraded", "deaf")
+        assert [row["process_id"] for row in look("SELECT * FROM process_orders")] == [whole["worker-default"]]
+
+    def test_none_is_sent_while_the_broker_is_away(
+        self, whole: Whole, watch: Watch, look: Look, control: Control, superuser: Any
+    ) -> None:
+        with control():
+            deferral.open_breaker(reason="ConnectionError")
+        superuser.execute(b"DELETE FROM health_canaries")
+        watch()
+        assert look("SELECT 1 FROM health_canaries") == []
+        assert canaries.due(None)
