@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -62,6 +63,18 @@ def check_checkpoint(note: str, origin: str, keys: list[Json]) -> tuple[int, byt
     return size, root
 
 
+def check_witnesses(note: str, words: list[str]) -> None:
+    """C2SP tlog-cosignature: who else saw the log grow to here, of the witnesses whose keys (name+id+key) are given."""
+    text, _, block = note.rpartition("\n\n")
+    for name, identity, key in (word.split("+", 2) for word in words):
+        for _, who, signature in (line.split(" ") for line in block.removesuffix("\n").split("\n")):
+            if (who, b64(signature)[:4].hex()) == (name, identity):
+                seconds = int.from_bytes(b64(signature)[4:12], "big")
+                signed = {"kid": name, "raw": b64(key)[1:]}, b64(signature)[12:], True
+                check_signed("the cosignature", f"cosignature/v1\ntime {seconds}\n{text}\n".encode(), [signed])
+                print(f"ok  cosigned by {name}, {datetime.fromtimestamp(seconds, tz=UTC).isoformat()}")
+
+
 def check_inclusion(what: str, leaf: bytes, index: int, path: list[bytes], top: tuple[int, bytes]) -> None:
     """RFC 9162 §2.1.3.2."""
     need(0 <= index < top[0], f"{what} lies outside the checkpoint's {top[0]} records")
@@ -105,13 +118,15 @@ def check_record(record: Json, receipt: Json, keys: list[Json], top: tuple[int, 
 def main(receipt_file: str, keys_file: str) -> None:
     receipt, keys = (json.loads(Path(file).read_text(encoding="utf-8")) for file in (receipt_file, keys_file))
     need(receipt["format"] == "operations-receipt/1" and receipt["checkpoint"], "this is no sealed receipt")
-    origin, subject, keys = receipt["origin"], receipt["subject"], keys["keys"]
+    origin, subject = receipt["origin"], receipt["subject"]
+    witnesses, keys = keys.get("witnesses", []), keys["keys"]
     for key in keys:
         need((key["kty"], key["crv"]) == ("OKP", "Ed25519"), f"{keys_file}: {key['kid']} is no Ed25519 key")
         key["raw"] = base64.urlsafe_b64decode(key["x"] + "=" * (-len(key["x"]) % 4))
         key["first"], key["last"] = key["begins"].get(origin, 0), key.get("ends", {origin: sys.maxsize}).get(origin, -1)
     top = check_checkpoint(receipt["checkpoint"], origin, keys)
     print(f"ok  the checkpoint of {origin} at size {top[0]}, root {top[1].hex()}")
+    check_witnesses(receipt["checkpoint"], witnesses)
     said = [check_record(record, receipt, keys, top) for record in receipt["records"]]
     kinds, numbers = ([record[name] for record in receipt["records"]] for name in ("predicate", "number"))
     need(kinds and numbers == sorted(set(numbers)), "the records are not in the order of the log, or there are none")

@@ -80,6 +80,12 @@ def receipts(component_id: UUID, *, limit: int = RECEIPTS_SHOWN) -> Sequence[Rec
     return list(Receipt.every.filter(component_id=component_id).order_by("-receipt_id")[:limit])
 
 
+def recovered_lately(visible: Q, *, limit: int) -> Sequence[Receipt]:
+    """Return what was done about any component that a caller may see, newest first; rehearsals are left out."""
+    rows = Receipt.every.filter(visible, dry_run=False).select_related("component")
+    return list(rows.order_by("-receipt_id")[:limit])
+
+
 def last_hour(component_id: UUID, *, now: datetime) -> Window:
     """Return the measures of a component's last hour, as one."""
     found = MinuteWindow.every.filter(component_id=component_id, minute__gt=now - timedelta(hours=1))

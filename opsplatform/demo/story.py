@@ -22,6 +22,11 @@ JOB_WITHIN_S = 60
 CONTRACT = "kpi.seattle-rain@1"
 INTACT, TOUCHED = frozenset({0}), frozenset({1})
 SEALED_WITHIN_S = 5  # the plane's objective
+EMITTED_WITHIN_S = 10
+UNEMITTED = """
+SELECT count(*) FROM evidence_records r WHERE NOT EXISTS (
+    SELECT 1 FROM evidence_emissions e WHERE e.tenant_id = r.tenant_id AND e.region = r.region AND e.size > r.number)
+"""
 OFFLINE_WITHIN_S = 30
 
 
@@ -224,6 +229,11 @@ def check_evidence(stage: Stage, job_id: str) -> None:
         return not any(log["unsealed"] for log in found["logs"])
 
     stage.tell.wait(sealed, for_what="waiting for the last record's seal", within_s=SEALED_WITHIN_S)
+    stage.tell.wait(
+        lambda: stage.witness.number(UNEMITTED) == 0,
+        for_what="waiting for the evidence sink to have it all",
+        within_s=EMITTED_WITHIN_S,
+    )
     counts = found["by_predicate"]
     stage.tell.check(
         counts.get("admission") == counts.get("outcome") == len(stage.accepted)
@@ -253,7 +263,7 @@ def _check_receipt(stage: Stage, job_id: str) -> None:
     for line in said.splitlines():
         stage.tell.say(line)
     stage.tell.check(
-        code == 0 and f"verified: job:{job_id}, complete" in said,
+        code == 0 and f"verified: job:{job_id}, complete" in said and "cosigned by operations-witness-" in said,
         "its receipt, one file, verified by docs/verify_evidence.py: only Python and `cryptography`, no server",
         seen=said,
     )

@@ -115,6 +115,21 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Notifications",
+                "items": [
+                    _item("Notifications", "notifications", "notifications_notification"),
+                    _item("Inbox", "inbox", "notifications_inboxitem"),
+                    _item("Deliveries", "send", "notifications_delivery"),
+                    _item("Attempts", "replay", "notifications_attempt"),
+                    _item("Signals", "sensors", "notifications_signal"),
+                    _item("Promises", "timer", "notifications_deadline"),
+                    _item("Channels", "cell_tower", "notifications_channel"),
+                    _item("Routes", "alt_route", "notifications_route"),
+                    _item("Silences", "notifications_off", "notifications_silence"),
+                    _item("Groups", "workspaces", "notifications_group"),
+                ],
+            },
+            {
                 "title": "Runtime",
                 "items": [
                     _item("Environments", "dns", "jobs_environment"),
@@ -127,6 +142,8 @@ UNFOLD: dict[str, Any] = {
                 "title": "Tenants and plans",
                 "items": [
                     _item("Tenants", "apartment", "tenancy_tenant"),
+                    _item("Members", "badge", "tenancy_membership"),
+                    {"title": "Tenants' pages", "icon": "open_in_new", "link": reverse_lazy("console:home")},
                     _item("Subscriptions", "card_membership", "subscription_subscription"),
                     _item("Plans", "price_check", "subscription_plan"),
                 ],

@@ -15,8 +15,6 @@ from opsplatform import wiring
 # Told to the log, the stream and webhooks; nothing in the house reacts to it. Take a line out when something does.
 UNHEARD = {
     "operations.job.submitted",
-    "operations.job.completed",
-    "operations.job.failed",
     "operations.job.cancelled",
     "operations.job.rejected",
     "operations.job.retrying",
@@ -32,12 +30,16 @@ UNHEARD = {
     "operations.webhook.disabled",
     "operations.webhook.test",
     "operations.job.rerouted",
-    "operations.health.degraded",
-    "operations.health.recovered",
-    "operations.health.distrusted",
-    "operations.health.trusted",
     "operations.health.recovery",
     "operations.health.recovery_exhausted",
+    "operations.alert.raised",
+    "operations.alert.acknowledged",
+    "operations.alert.resolved",
+    "operations.ticket.created",
+    "operations.ticket.closed",
+    "operations.ticket.reopened",
+    "operations.ticket.merged",
+    "operations.ticket.unmerged",
 }
 
 

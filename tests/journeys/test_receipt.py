@@ -61,6 +61,8 @@ def test_a_run_is_sealed_within_5_s_and_its_receipt_verifies_with_python_and_cry
             within_s=SEALED_WITHIN_S,
         )
         assert time.monotonic() - ended < SEALED_WITHIN_S
+        wait_for(lambda: caller.job(job_id)["evidence"]["state"] == "emitted", what="the sink has it, and cosigned")
+        receipt = reader.request("GET", f"/operations/jobs/{job_id}/evidence").json()
         kept = reader.request("GET", "/operations/evidence/checkpoint").json()
     finally:
         reader.close()
@@ -78,3 +80,4 @@ def test_a_run_is_sealed_within_5_s_and_its_receipt_verifies_with_python_and_cry
     run = subprocess.run(verify, cwd=tmp_path, env={}, capture_output=True, text=True, timeout=30, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert f"verified: job:{job_id}, complete" in run.stdout
+    assert "ok  cosigned by operations-witness-" in run.stdout

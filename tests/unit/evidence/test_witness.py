@@ -181,7 +181,9 @@ class TestCosigning:
         assert Witness.of_word(WITNESS.word()) == WITNESS
 
     @pytest.mark.parametrize(
-        "word", ["", "w", "w+00000000+AAAA", WITNESS.word()[:-4], WITNESS.word().replace("w+", "v+")]
+        "word",
+        ["", "w", "w+00000000+AAAA", WITNESS.word()[:-4], WITNESS.word().replace("w+", "v+", 1)],
+        ids=["nothing", "a name", "no key", "half a key", "another's name"],
     )
     def test_another_word_is_none(self, word: str) -> None:
         with pytest.raises(notes.BadNoteError):
