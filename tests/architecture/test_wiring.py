@@ -10,7 +10,7 @@ import apps
 from apps.jobs import events as job_events
 from apps.jobs import lifecycle
 from apps.jobs.types import REGISTRY
-from opsplatform import wiring
+from opsplatform import seeds, wiring
 
 # Told to the log, the stream and webhooks; nothing in the house reacts to it. Take a line out when something does.
 UNHEARD = {
@@ -81,3 +81,8 @@ def test_every_job_event_that_a_state_tells_is_published() -> None:
 
 def test_every_outcome_tells_an_event() -> None:
     assert set(job_events.OF_STATE) >= lifecycle.OUTCOMES
+
+
+def test_every_recovery_action_can_be_imported_and_the_seeded_policies_call_for_such() -> None:
+    assert [path for path in wiring.RECOVERY_ACTIONS.values() if not callable(import_string(path))] == []
+    assert {each["action"] for each in seeds.RECOVERY.values()} <= set(wiring.RECOVERY_ACTIONS)
