@@ -19,6 +19,7 @@ urlpatterns = [
     path("operations/", include("apps.jobs.urls")),
     path("operations/", include("apps.schedules.urls")),
     path("operations/", include("apps.health.urls")),
+    path("operations/", include("apps.notifications.urls")),
     path("operations/", include("apps.tickets.urls")),
     path("operations/schema", SpectacularAPIView.as_view(), name="schema"),
     path("operations/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),

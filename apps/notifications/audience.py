@@ -1,4 +1,4 @@
-"""Who is to know: words such as `operators`, `tenant`, `module:data-acquisition`, `role:approver`, `person:ada`. Pure."""
+"""Who is to know, in words: `operators`, `tenant`, `module:data-acquisition`, `role:approver`, `person:ada`. Pure."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ CLEARANCES = [each.value for each in Classification]
 
 
 class Channel(models.Model):
-    """A destination, as an operator typed it. What is secret of it stands in `sealed`, under a key outside the database."""
+    """A destination, as an operator typed it. Its settings stand in `sealed`, under a key outside the database."""
 
     channel_id = models.UUIDField(primary_key=True)
     name = models.CharField(max_length=64, unique=True)
@@ -127,7 +127,7 @@ class Group(models.Model):
     channel = models.ForeignKey(Channel, models.CASCADE, db_index=False)
     group_key = models.CharField(max_length=64)
     told_at = models.DateTimeField(help_text="the last message about what is open")
-    interval_s = models.PositiveIntegerField(default=300)
+    interval_s = models.PositiveIntegerField(default=1)
     repeat_s = models.PositiveIntegerField(default=0)
     repeats = models.PositiveIntegerField(default=0)
 

@@ -172,6 +172,7 @@ class Delivery(models.Model):
         indexes = [
             models.Index(fields=["channel", "due_at"], name="deliveries_queued", condition=Q(state="queued")),
             models.Index(fields=["hedge_at"], name="deliveries_hedged", condition=Q(hedge_at__isnull=False)),
+            models.Index(fields=["channel", "group_key"], name="deliveries_of_group"),
         ]
 
     def __str__(self) -> str:

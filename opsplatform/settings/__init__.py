@@ -10,6 +10,7 @@ from typing import Any
 
 from django.urls import reverse_lazy
 
+from apps.core import email_url
 from opsplatform.settings import admin_site, environment
 
 try:
@@ -150,6 +151,11 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "StateEnum": "apps.schedules.models.FIRE_STATES",
         "DeliveryStateEnum": "apps.webhooks.models.STATES",
         "HealthStatusEnum": "apps.health.models.STATUSES",
+        "NotificationStatusEnum": "apps.notifications.models.STATUSES",
+        "NotificationDeliveryStateEnum": "apps.notifications.models.STATES",
+        "NotificationReasonEnum": "apps.notifications.models.REASONS",
+        "SeverityEnum": "apps.notifications.models.SEVERITIES",
+        "EventActionEnum": "apps.notifications.models.ACTIONS",
         "TicketStatusEnum": "apps.tickets.models.STATES",
         "TicketLinkKindEnum": "apps.tickets.models.LINKS",
     },
@@ -160,6 +166,15 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 }
 
 UNFOLD = admin_site.UNFOLD
+
+# Channels connect by themselves, with time-outs of their own (workers/channels/email.py); these are for all else.
+EMAIL = email_url.parsed(ENVIRONMENT.email_url)
+EMAIL_BACKEND = EMAIL.backend
+EMAIL_HOST, EMAIL_PORT = EMAIL.host, EMAIL.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = EMAIL.username, EMAIL.password
+EMAIL_USE_TLS, EMAIL_USE_SSL, EMAIL_TIMEOUT = EMAIL.starttls, EMAIL.tls, 10
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = EMAIL.sender
+ANYMAIL = {f"{EMAIL.anymail.upper()}_API_KEY": EMAIL.password} if EMAIL.anymail else {}
 
 CELERY_BEAT_TZ_AWARE = True
 DJANGO_CELERY_BEAT_TZ_AWARE = True

@@ -115,6 +115,21 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Notifications",
+                "items": [
+                    _item("Notifications", "notifications", "notifications_notification"),
+                    _item("Inbox", "inbox", "notifications_inboxitem"),
+                    _item("Deliveries", "send", "notifications_delivery"),
+                    _item("Attempts", "replay", "notifications_attempt"),
+                    _item("Signals", "sensors", "notifications_signal"),
+                    _item("Promises", "timer", "notifications_deadline"),
+                    _item("Channels", "cell_tower", "notifications_channel"),
+                    _item("Routes", "alt_route", "notifications_route"),
+                    _item("Silences", "notifications_off", "notifications_silence"),
+                    _item("Groups", "workspaces", "notifications_group"),
+                ],
+            },
+            {
                 "title": "Tickets",
                 "items": [
                     _item("Tickets", "confirmation_number", "tickets_ticket"),

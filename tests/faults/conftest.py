@@ -26,6 +26,7 @@ PROCESSES = {
     "clerk",
     "webhooks",
     "watcher",
+    "notifier",
     "beat",
     "flower",
 }

@@ -49,7 +49,11 @@ class Command(BaseCommand):
                 event_log.begin(consumers=reactor.consumers(wiring.REACTIONS))
                 cursor.execute("RESET ROLE")
             with operator_reading():
-                seeds.lay(local=environment.local, storage_url=environment.storage_url)
+                seeds.lay(
+                    local=environment.local,
+                    storage_url=environment.storage_url,
+                    email_url=environment.email_url,
+                )
                 if environment.local:
                     self._people()
             with connection.cursor() as cursor:

@@ -32,6 +32,7 @@ from tests.support.api import Module, said
 from tests.support.openapi import Operation, operations
 from tests.support.work import claimed, finish, naming, worker
 from workers import submitter
+from workers.notifier import Notifier
 from workers.sealer import Sealer
 
 EVERYTHING = " ".join(sorted(SCOPES))
@@ -85,6 +86,9 @@ def is_of(tenant: str, in_role: Callable[[DatabaseRole], AbstractContextManager[
     part = {"module": f"module-of-{tenant}", "component": f"component-of-{tenant}", "latency_ms": 1}
     said(module.post(part, path="/operations/health/heartbeats"), 202)
     (delivery, *_) = said(module.get(f"/operations/webhooks/{webhook['webhook_id']}/deliveries"))["items"]
+    told = said(module.post({"summary": name, "dedup_key": "the-same"}, path="/operations/notify"), 202)
+    with in_role("control"), across_tenants():
+        Notifier().step()
     receipt = said(module.get(f"/operations/jobs/{job_id}"))["evidence"]
     return {
         "job_id": job_id,
@@ -96,6 +100,7 @@ def is_of(tenant: str, in_role: Callable[[DatabaseRole], AbstractContextManager[
         "delivery_id": delivery["delivery_id"],
         "module": part["module"],
         "component": part["component"],
+        "notification_id": told["notification_id"],
     }
 
 
@@ -163,9 +168,10 @@ def test_the_other_tenant_has_one_of_everything_that_a_path_names(theirs: Ids, l
         table for table in roles.TENANT_OWNED if not look(f"SELECT 1 FROM {table} WHERE tenant_id = 'globex' LIMIT 1")
     ]
     # Forecasts are written when somebody asks why, waits by the scheduler each second; no route lists either.
-    # Legal holds and SLA policies are an operator's; impacts and recoveries are written while something is not well, by the watcher.
+    # Legal holds and SLA policies are an operator's; impacts and recoveries are written while something is not well, by
+    # the watcher; an attempt is made where a channel is spoken to, and the inbox is not.
     by_others = {"job_dependencies", "start_predictions", "gate_intervals", "legal_holds", "sla_policies"}
-    assert set(empty) <= by_others | {"health_impacts", "recovery_receipts"}
+    assert set(empty) <= by_others | {"health_impacts", "recovery_receipts", "notification_attempts"}
 
 
 @pytest.mark.parametrize("operation", OWNED, ids=str)
