@@ -127,7 +127,13 @@ def test_resolving_the_other_resolves_the_alerts_of_both(
     react()
     (row,) = rows()
     with control():
-        told = {"severity": "error", "category": "alert", "source": "ops", "summary": "it failed", "by": "jobs"}
+        told: dict[str, Any] = {
+            "severity": "error",
+            "category": "alert",
+            "source": "ops",
+            "summary": "it failed",
+            "by": "jobs",
+        }
         notify(tenant_id="acme", action="trigger", dedup_key=dedup_key(row["fingerprint"]), **told)
     main = opened()
     asked(read(str(row["id"])), "merge", into=main["id"])
