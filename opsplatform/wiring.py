@@ -55,6 +55,7 @@ REACTIONS: dict[str, tuple[str, ...]] = {
     "operations.ticket.assigned": TICKET_NEWS,
     "operations.ticket.escalated": TICKET_NEWS,
     "operations.ticket.mentioned": TICKET_NEWS,
+    "operations.ticket.merged": TICKET_NEWS,
     "operations.ticket.resolved": TICKET_NEWS,
     "operations.ticket.sla_breached": TICKET_NEWS,
 }

@@ -34,7 +34,6 @@ UNHEARD = {
     "operations.queue.resumed",
     "operations.ticket.closed",
     "operations.ticket.created",
-    "operations.ticket.merged",
     "operations.ticket.reopened",
     "operations.ticket.unmerged",
     "operations.webhook.disabled",
