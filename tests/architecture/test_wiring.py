@@ -10,35 +10,34 @@ import apps
 from apps.jobs import events as job_events
 from apps.jobs import lifecycle
 from apps.jobs.types import REGISTRY
-from opsplatform import seeds, wiring
+from opsplatform import wiring
 
 # Told to the log, the stream and webhooks; nothing in the house reacts to it. Take a line out when something does.
 UNHEARD = {
-    "operations.job.submitted",
-    "operations.job.cancelled",
-    "operations.job.rejected",
-    "operations.job.retrying",
-    "operations.job.cancel_requested",
-    "operations.job.resubmitted",
-    "operations.job.reprioritized",
-    "operations.job.pending_audit",
-    "operations.job.audited",
+    "operations.alert.acknowledged",
+    "operations.alert.raised",
+    "operations.alert.resolved",
     "operations.evidence.emission_failing",
     "operations.evidence.emission_resumed",
+    "operations.health.recovery",
+    "operations.job.audited",
+    "operations.job.cancel_requested",
+    "operations.job.cancelled",
+    "operations.job.pending_audit",
+    "operations.job.rejected",
+    "operations.job.reprioritized",
+    "operations.job.rerouted",
+    "operations.job.resubmitted",
+    "operations.job.retrying",
+    "operations.job.submitted",
     "operations.queue.paused",
     "operations.queue.resumed",
+    "operations.ticket.closed",
+    "operations.ticket.created",
+    "operations.ticket.reopened",
+    "operations.ticket.unmerged",
     "operations.webhook.disabled",
     "operations.webhook.test",
-    "operations.job.rerouted",
-    "operations.health.recovery",
-    "operations.alert.raised",
-    "operations.alert.acknowledged",
-    "operations.alert.resolved",
-    "operations.ticket.created",
-    "operations.ticket.closed",
-    "operations.ticket.reopened",
-    "operations.ticket.merged",
-    "operations.ticket.unmerged",
 }
 
 
@@ -81,8 +80,3 @@ def test_every_job_event_that_a_state_tells_is_published() -> None:
 
 def test_every_outcome_tells_an_event() -> None:
     assert set(job_events.OF_STATE) >= lifecycle.OUTCOMES
-
-
-def test_every_recovery_action_can_be_imported_and_the_seeded_policies_call_for_such() -> None:
-    assert [path for path in wiring.RECOVERY_ACTIONS.values() if not callable(import_string(path))] == []
-    assert {each["action"] for each in seeds.RECOVERY.values()} <= set(wiring.RECOVERY_ACTIONS)
