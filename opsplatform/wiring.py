@@ -44,6 +44,7 @@ REACTIONS: dict[str, tuple[str, ...]] = {
         "apps.notifications.reactions.on_job_failed",
     ),
     "operations.job.completed": ("apps.tickets.reactions.on_job_completed",),
+    "operations.health.recovery_exhausted": ("apps.tickets.reactions.on_recovery_exhausted",),
     "operations.alert.undelivered": ("apps.tickets.reactions.on_alert_undelivered",),
     "operations.ticket.acknowledged": TICKET_NEWS,
     "operations.ticket.assigned": TICKET_NEWS,

@@ -21,7 +21,7 @@ from apps.tickets.operations.successes import concerned, succeeded
 from apps.tickets.trouble import Trouble
 
 # What of another event's data may stand in a ticket: words and counts that say what kind of trouble it is.
-ABOUT = ("action", "component", "condition", "category", "reason", "wave", "step", "budget", "runs")
+ABOUT = ("action", "component", "policy", "budget_per_hour", "category", "reason", "wave", "step")
 
 
 def on_job_failed(event: Event) -> None:

@@ -158,6 +158,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "NotificationReasonEnum": "apps.notifications.models.REASONS",
         "SeverityEnum": "apps.notifications.models.SEVERITIES",
         "EventActionEnum": "apps.notifications.models.ACTIONS",
+        "TicketLinkKindEnum": "apps.tickets.models.LINKS",
     },
     # The pages' scripts come out of a wheel: no browser of ours asks another host.
     "SWAGGER_UI_DIST": "SIDECAR",

@@ -130,6 +130,19 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Tickets",
+                "items": [
+                    _item("Tickets", "confirmation_number", "tickets_ticket"),
+                    _item("Entries", "history", "tickets_entry"),
+                    _item("Links", "link", "tickets_link"),
+                    _item("Watchers", "visibility", "tickets_watcher"),
+                    _item("Teams", "groups", "tickets_team"),
+                    _item("Escalation chains", "escalator_warning", "tickets_escalationchain"),
+                    _item("Calendars", "calendar_month", "tickets_businesscalendar"),
+                    _item("SLA policies", "timer", "tickets_slapolicy"),
+                ],
+            },
+            {
                 "title": "Runtime",
                 "items": [
                     _item("Environments", "dns", "jobs_environment"),

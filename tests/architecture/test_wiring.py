@@ -31,7 +31,6 @@ UNHEARD = {
     "operations.webhook.test",
     "operations.job.rerouted",
     "operations.health.recovery",
-    "operations.health.recovery_exhausted",
     "operations.alert.raised",
     "operations.alert.acknowledged",
     "operations.alert.resolved",
