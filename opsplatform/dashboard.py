@@ -125,7 +125,7 @@ def _failures() -> dict[str, Any]:
             link(Job, failure.job_id, str(failure.job_id)[-12:]),
             failure.type,
             failure.tenant_id,
-            badge(failure.status, "danger"),
+            badge(failure.outcome, "danger"),
             mono(error_in_brief(failure.error)),
             f"{span(now - failure.finished_at)} ago",
         )

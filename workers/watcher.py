@@ -19,7 +19,7 @@ import structlog
 from django.db import Error, connection
 
 from apps.core import metrics
-from apps.health import actions
+from apps.health import actions, queries
 from apps.health.actions import ActionFailedError, Facts, Order, UnknownActionError
 from apps.health.lifecycle import Flip
 from apps.health.operations import canaries, impacts, inventory, looking, probing, recovery, upkeep, watch
@@ -139,6 +139,7 @@ class Watcher:
         for component_id, pool in impacts.bad_pools():
             impacts.note(component_id, jobs=liveness.unfinished(environment=pool))
         impacts.clear()
+        metrics.components_stand(queries.by_status())
         for beat in beats:
             if beat.lives:
                 metrics.heartbeat_seen(age_s=beat.age_s, role=beat.role)

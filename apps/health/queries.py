@@ -11,7 +11,7 @@ from django.db.models import Q
 
 from apps.core.database import rows
 from apps.health import windows
-from apps.health.models import Component, Flip, Impact, MinuteWindow, Receipt, Watch
+from apps.health.models import STATUSES, Component, Flip, Impact, MinuteWindow, Receipt, Watch
 from apps.health.windows import Window
 
 FLIPS_SHOWN, RECEIPTS_SHOWN = 50, 20
@@ -28,6 +28,9 @@ SELECT clock_timestamp(), w.looked_at, w.distrusted_since,
        w.looked_at IS NULL OR w.looked_at < clock_timestamp() - interval '15 s'
   FROM (SELECT 1) AS one LEFT JOIN health_watch w ON w.name = 'watcher'
 """
+
+
+COUNTED = "SELECT status, count(*) FROM health_status WHERE deleted_at IS NULL GROUP BY status"
 
 
 class Watched(NamedTuple):
@@ -105,3 +108,9 @@ def named(*, module: str, component: str) -> Component | None:
 def not_well() -> int:
     """Return how many components are not well, in the current context."""
     return Component.every.filter(status__in=["degraded", "down", "unknown"], deleted_at=None).count()
+
+
+def by_status() -> dict[str, int]:
+    """Return how many components are in each status, in the current context."""
+    counted = dict(rows(COUNTED, []))
+    return {status: int(counted.get(status, 0)) for status in STATUSES}

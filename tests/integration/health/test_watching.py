@@ -133,6 +133,7 @@ class TestProcesses:
         watcher._done_at.clear()
         watch()
         assert seen() - before == len(PARTS)
+        assert 'operations_components{status="up"}' in metrics.exposition().decode()
 
 
 class TestDeadlines:
