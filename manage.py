@@ -18,6 +18,10 @@ ROLE_OF_COMMAND = {
     "recovery": "control",
     "run_reactor": "control",
     "run_emitter": "control",
+    "run_clerk": "control",
+    "run_notifier": "control",
+    "why_told": "control",
+    "route_simulate": "control",
     "doctor": "control",
     "shell": "app",
 }

@@ -14,7 +14,7 @@ from django.db.backends.utils import CursorWrapper
 
 ROLES = ("ops_owner", "ops_app", "ops_control", "ops_operator")
 
-CONFIGURATION = ("tenants", "subscriptions", "plans", "contracts", "policies", "environments")
+CONFIGURATION = ("tenants", "memberships", "subscriptions", "plans", "contracts", "policies", "environments")
 TENANT_OWNED = (
     "jobs",
     "job_dependencies",
@@ -44,9 +44,23 @@ TENANT_OWNED = (
     "health_windows",
     "health_impacts",
     "recovery_receipts",
+    "tickets",
+    "ticket_entries",
+    "ticket_watchers",
+    "ticket_links",
+    "sla_policies",
     "failed_reactions",
+    "notifications",
+    "notification_signals",
+    "notification_deliveries",
+    "notification_attempts",
+    "notification_deadlines",
+    "inbox_items",
 )
 WATCH = ("health_canaries", "health_watch", "process_orders")
+# A channel's settings are sealed, and no request that a token makes reads them.
+ROUTING = ("notification_channels", "notification_routes", "notification_silences")
+TICKET_DESK = ("ticket_teams", "escalation_chains", "business_calendars")
 LOOPS = ("processes", "event_consumers", "breakers", "leaders", "rate_buckets", "pool_loads")
 PEOPLE = (
     "auth_user",
@@ -85,6 +99,14 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_app", "INSERT, UPDATE", ("health_status", "health_windows")),
     ("ops_app", "INSERT", ("health_flips",)),
     ("ops_app", "SELECT", ("health_watch",)),
+    ("ops_app", "SELECT", TICKET_DESK),
+    ("ops_app", "INSERT, UPDATE", ("tickets",)),
+    ("ops_app", "INSERT", ("ticket_entries", "ticket_links")),
+    ("ops_app", "INSERT, DELETE", ("ticket_watchers",)),
+    ("ops_app", "INSERT", ("notifications", "notification_signals", "notification_deadlines")),
+    ("ops_app", "UPDATE", ("notifications",)),
+    ("ops_app", "UPDATE (read_at, read_by)", ("inbox_items",)),
+    ("ops_app", "SELECT (channel_id, name, kind)", ("notification_channels",)),
     ("ops_control", "SELECT", (*CONFIGURATION, *TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_control", "INSERT", (*TENANT_OWNED, *LOOPS)),
     ("ops_control", "UPDATE", ("jobs", "job_dependencies", "attempts", "gate_intervals", "usage_daily", *LOOPS)),
@@ -97,6 +119,10 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_control", "SELECT", ("recovery_policies",)),
     ("ops_control", "UPDATE, DELETE", ("idempotency_keys",)),  # purging locks what it deletes
     ("ops_control", "DELETE", ("processes", "gate_intervals", "start_predictions")),
+    ("ops_control", "DELETE", ("rate_buckets",)),
+    ("ops_control", "SELECT", TICKET_DESK),
+    ("ops_control", "UPDATE", ("tickets",)),
+    ("ops_control", "DELETE", ("ticket_watchers",)),
     ("ops_control", "UPDATE (sequence)", ("events",)),
     ("ops_control", "UPDATE", ("evidence_outlets",)),
     ("ops_control", "UPDATE, DELETE", ("failed_reactions",)),
@@ -104,12 +130,36 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     # Payload and salt can only be erased, by a trigger of `evidence.0004_retention`; a tombstone has to explain it.
     ("ops_control", "UPDATE (number, payload, salt)", ("evidence_records",)),
     ("ops_control", "SELECT, INSERT, UPDATE, DELETE", BEAT),
+    ("ops_control", "SELECT", ROUTING),
+    ("ops_control", "INSERT, UPDATE", ("notification_channels",)),
+    ("ops_control", "SELECT, INSERT, UPDATE, DELETE", ("notification_groups",)),
+    (
+        "ops_control",
+        "UPDATE, DELETE",
+        (
+            "notifications",
+            "notification_signals",
+            "notification_deliveries",
+            "notification_attempts",
+            "notification_deadlines",
+            "inbox_items",
+        ),
+    ),
     ("ops_operator", "INSERT, UPDATE", ("pauses", "legal_holds")),
     ("ops_operator", "INSERT, UPDATE", ("health_status", "health_windows", "recovery_receipts")),
     ("ops_operator", "INSERT", ("health_flips",)),
     ("ops_operator", "SELECT", WATCH),
     ("ops_operator", "SELECT, INSERT, UPDATE, DELETE", ("recovery_policies",)),
+    ("ops_operator", "INSERT, UPDATE", ("notifications", "notification_signals", "notification_deadlines")),
+    ("ops_operator", "UPDATE", ("inbox_items",)),
+    ("ops_operator", "SELECT", ("notification_groups",)),
+    ("ops_operator", "SELECT, INSERT, UPDATE, DELETE", ROUTING),
     ("ops_operator", "INSERT", ("events",)),  # by its policy, of what is no tenant's
+    # The same of tickets that are no tenant's; a tenant's are acted on in the tenant's own context.
+    ("ops_operator", "INSERT, UPDATE", ("tickets",)),
+    ("ops_operator", "INSERT", ("ticket_entries", "ticket_links")),
+    ("ops_operator", "INSERT, DELETE", ("ticket_watchers",)),
+    ("ops_operator", "SELECT, INSERT, UPDATE, DELETE", (*TICKET_DESK, "sla_policies")),
     ("ops_operator", "SELECT", (*TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_operator", "SELECT, INSERT, UPDATE, DELETE", (*CONFIGURATION, *PEOPLE, *BEAT)),
 )

@@ -9,6 +9,8 @@ from apps.governance import operations as governance
 from apps.governance.models import Policy
 from apps.health.models import Policy as RecoveryPolicy
 from apps.jobs.models import Environment
+from apps.notifications import seeds as notification_seeds
+from apps.notifications.operations.upkeep import ensure_inbox
 from apps.subscription.models import Plan, Subscription
 from apps.tenancy.models import Tenant
 
@@ -76,8 +78,9 @@ SEATTLE_RAIN = {
 }
 
 
-def lay(*, local: bool, storage_url: str) -> None:
+def lay(*, local: bool, storage_url: str, email_url: str) -> None:
     """Insert what is missing; leave what is there as it is."""
+    ensure_inbox()
     for name, values in ENVIRONMENTS.items():
         Environment.objects.get_or_create(name=name, defaults=values)
     Policy.objects.get_or_create(
@@ -101,6 +104,7 @@ def lay(*, local: bool, storage_url: str) -> None:
             tenant_id=tenant_id, defaults={"name": title, "storage_url": f"{storage_url}/{tenant_id}"}
         )
         Subscription.objects.get_or_create(tenant_id=tenant_id, defaults={"plan_id": plan_id})
+    notification_seeds.lay(email_url=email_url)
     governance.publish_contract(
         name="kpi.seattle-rain",
         version=1,

@@ -1,4 +1,4 @@
-"""Routes: the API under /operations, its documents, the admin, and what machines ask."""
+"""Routes: the API under /operations, its documents, people's pages, the admin, and what machines ask."""
 
 from django.contrib import admin
 from django.urls import include, path
@@ -11,6 +11,8 @@ urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
+    path("console", RedirectView.as_view(url="/console/")),
+    path("console/", include("apps.console.urls")),
     path("", include("apps.governance.urls")),
     path("", include("apps.subscription.urls")),
     path("operations/", include("apps.events.urls")),
@@ -19,6 +21,8 @@ urlpatterns = [
     path("operations/", include("apps.jobs.urls")),
     path("operations/", include("apps.schedules.urls")),
     path("operations/", include("apps.health.urls")),
+    path("operations/", include("apps.tickets.urls")),
+    path("operations/", include("apps.notifications.urls")),
     path("operations/schema", SpectacularAPIView.as_view(), name="schema"),
     path("operations/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     *edge.urlpatterns,

@@ -9,6 +9,7 @@ from django.conf import settings
 
 from apps.health import actions
 from apps.jobs import points, types
+from apps.notifications import kinds
 from opsplatform import decision_points
 
 # The built-in job types: a module each. Others come by entry point, or by OPS_JOB_TYPES.
@@ -25,8 +26,39 @@ JOB_TYPES = (
     "workers.catalog.http_call",
 )
 
-# Event type → what reacts to it, by dotted path. Nothing reacts yet: every event is heard by the stream and the log.
-REACTIONS: dict[str, tuple[str, ...]] = {}
+# The kinds of notification channels: a module each.
+CHANNELS = (
+    "workers.channels.inbox",
+    "workers.channels.email",
+    "workers.channels.webhook",
+    "workers.channels.pagerduty",
+    "workers.channels.slack",
+    "workers.channels.apprise",
+)
+
+TICKET_NEWS = ("apps.tickets.reactions.on_ticket_news",)
+
+# Event type → what reacts to it, by dotted path. Every event is heard by the stream and the log besides.
+REACTIONS: dict[str, tuple[str, ...]] = {
+    "operations.job.failed": (
+        "apps.notifications.reactions.on_job_failed",
+        "apps.tickets.reactions.on_job_failed",
+    ),
+    "operations.job.completed": ("apps.tickets.reactions.on_job_completed",),
+    "operations.health.degraded": ("apps.notifications.reactions.on_health_degraded",),
+    "operations.health.recovered": ("apps.notifications.reactions.on_health_recovered",),
+    "operations.health.distrusted": ("apps.notifications.reactions.on_health_distrusted",),
+    "operations.health.trusted": ("apps.notifications.reactions.on_health_trusted",),
+    "operations.health.recovery_exhausted": ("apps.tickets.reactions.on_recovery_exhausted",),
+    "operations.alert.undelivered": ("apps.tickets.reactions.on_alert_undelivered",),
+    "operations.ticket.acknowledged": TICKET_NEWS,
+    "operations.ticket.assigned": TICKET_NEWS,
+    "operations.ticket.escalated": TICKET_NEWS,
+    "operations.ticket.mentioned": TICKET_NEWS,
+    "operations.ticket.merged": TICKET_NEWS,
+    "operations.ticket.resolved": TICKET_NEWS,
+    "operations.ticket.sla_breached": TICKET_NEWS,
+}
 
 # Recovery action → function, by dotted path: what a policy of `recovery_policies` may call for.
 RECOVERY_ACTIONS: dict[str, str] = {
@@ -43,5 +75,6 @@ RECOVERY_ACTIONS: dict[str, str] = {
 def install() -> None:
     """Load the job types (a bad one ends the process, by name), say who decides and what recovery can do."""
     types.load(modules=(*JOB_TYPES, *settings.ENVIRONMENT.job_types))
+    kinds.load(CHANNELS)
     points.install(decision_points.chosen(settings.ENVIRONMENT))
     actions.install(RECOVERY_ACTIONS)

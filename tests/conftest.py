@@ -39,6 +39,10 @@ SWEPT = (
     " pauses, schedules, schedule_fires, triggers, trigger_firings, usage_daily, webhooks, webhook_deliveries,"
     " health_status, health_flips, health_windows, health_impacts, health_canaries, health_watch, process_orders,"
     " recovery_receipts,"
+    " notifications, notification_signals, notification_deliveries, notification_attempts, notification_deadlines,"
+    " inbox_items, notification_channels, notification_routes, notification_silences, notification_groups,"
+    " tickets, ticket_entries, ticket_watchers, ticket_links, ticket_teams, escalation_chains, business_calendars,"
+    " sla_policies,"
     " django_session, django_admin_log, auth_user"
 )
 

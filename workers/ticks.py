@@ -10,11 +10,13 @@ from apps.evidence import keys
 from apps.health.operations import looking
 from apps.jobs.operations.processes import FORGET
 from apps.jobs.retention import erase_past_retention
+from apps.notifications.operations import auditing
 from apps.tenancy import idempotency
 from apps.tenancy.context import across_tenants
 
 log = structlog.get_logger(__name__)
 
+AUDIT_SLACK_S = 10.0  # the notifier looks each half second: what it has not seen by then, it does not see
 RETENTION_ACTOR = "operations.retention"  # who erased, as the tombstones say
 RETENTION_AT_ONCE = 5000
 RETENTION_WITHIN_S = 60.0
@@ -27,6 +29,9 @@ def heartbeat() -> str:
         forgotten = cursor.rowcount
     with across_tenants():
         looking.tick()
+        late = auditing.audit(slack_s=AUDIT_SLACK_S)
+    if late:
+        log.error("notifications_undelivered", count=late, by="the auditor that stands in for the notifier")
     log.info("tick", forgotten_processes=forgotten, expired_keys=idempotency.purge_expired())
     return "ok"
 

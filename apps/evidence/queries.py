@@ -45,13 +45,15 @@ coalesce((SELECT sum(head.size - o.emitted) FROM evidence_outlets o
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What looking at one record found."""
+    """What looking at one record found; `number` is its place in the log, None while it waits for its seal."""
 
     record_id: UUID
     subject_id: str
     predicate: str
     intact: bool
     finding: str
+    number: int | None
+    created_at: datetime
 
 
 def states_of(record_ids: Collection[UUID]) -> dict[UUID, tuple[str, str | None]]:
@@ -70,6 +72,12 @@ def debts() -> list[tuple[Log, int, datetime, str]]:
         cursor.execute(DEBTS)
         rows = cursor.fetchall()
     return [(Log(tenant_id, region), owed, since, error) for tenant_id, region, owed, since, error in rows]
+
+
+def leaf_of_record(record_id: UUID) -> str | None:
+    """Return the leaf of a record as `sha256:<hex>`, in the current context; None where there is no such record."""
+    leaf = Record.objects.filter(record_id=record_id).values_list("leaf", flat=True).first()
+    return None if leaf is None else f"sha256:{bytes(leaf).hex()}"
 
 
 def unsealed() -> bool:
@@ -100,6 +108,8 @@ def _verdict(record: Record) -> Verdict:
             predicate=record.predicate,
             intact=True,
             finding="the bytes were erased; verifying the log tells whether a tombstone explains it",
+            number=record.number,
+            created_at=record.created_at,
         )
     intact = leaf_of(payload=bytes(record.payload), salt=bytes(record.salt)) == bytes(record.leaf)
     return Verdict(
@@ -108,4 +118,6 @@ def _verdict(record: Record) -> Verdict:
         predicate=record.predicate,
         intact=intact,
         finding="the bytes match their leaf" if intact else "the bytes were changed after they were written",
+        number=record.number,
+        created_at=record.created_at,
     )

@@ -112,6 +112,57 @@ def point_away() -> str | None:
     return names.order_by("name").values_list("name", flat=True).first()
 
 
+class Ended(NamedTuple):
+    """How a job ended, as far as others react to it; `record_id` is its outcome's evidence."""
+
+    job_id: UUID
+    tenant_id: str
+    type: str
+    status: str
+    error: dict[str, Any] | None
+    reason_code: str | None
+    parent_id: UUID | None
+    record_id: UUID | None
+
+
+ENDED = "SELECT job_id, tenant_id, type, status, error, reason_code, parent_id, evidence_id FROM jobs WHERE job_id = %s"
+
+
+def ended(job_id: UUID) -> Ended | None:
+    """Return how a job ended, in the current context; None where there is no such job. One look by the key."""
+    with preparing() as cursor:
+        cursor.execute(ENDED, [job_id])
+        row = cursor.fetchone()
+    return None if row is None else Ended(*row)._replace(error=loaded(row[4]))
+
+
+# A bound on how far back is looked: a type that has not succeeded for so many jobs of its tenant has no good run.
+LAST_GOOD = """
+SELECT job_id FROM (
+    SELECT job_id, type, outcome FROM jobs
+     WHERE tenant_id = %(tenant)s AND job_id < %(before)s ORDER BY job_id DESC LIMIT 20000) AS recent
+ WHERE type = %(type)s AND outcome = 'succeeded' LIMIT 1
+"""
+
+
+def last_good(job: Job) -> Job | None:
+    """Return the newest job of the same tenant and type that was submitted before `job`, and succeeded."""
+    with preparing() as cursor:
+        cursor.execute(LAST_GOOD, {"tenant": job.tenant_id, "before": job.job_id, "type": job.type})
+        row = cursor.fetchone()
+    return None if row is None else Job.objects.filter(job_id=row[0]).first()
+
+
+def inputs_of(job: Job) -> dict[str, str | None]:
+    """Return the digests of what a job was given by those it waited for: `type.artifact` → digest."""
+    upstream = Dependency.objects.filter(job_id=job.job_id).order_by("place").values_list("upstream_id", flat=True)
+    found: dict[str, str | None] = {}
+    for each in Job.objects.filter(job_id__in=list(upstream)).order_by("job_id"):
+        for artifact in (each.result or {}).get("artifacts", []):
+            found[f"{each.type}.{artifact.get('name')}"] = artifact.get("digest")
+    return found
+
+
 class LogLine(NamedTuple):
     """A line of a dispatch's log, `line` counted from 1."""
 
@@ -165,9 +216,15 @@ def log_lines(*, job_id: UUID, after: tuple[int, int], limit: int) -> list[LogLi
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """Which jobs of the history: those before job `before`, of a type, in a state, submitted in a span of time, …"""
+    """Which jobs of the history: those before job `before`, of a type, in a state, submitted in a span of time, …
 
+    `tenant_id` is for whoever reads across tenants. `since` goes by the id, which begins with its time of birth: the
+    page's own index ends there, and nothing older is looked at.
+    """
+
+    tenant_id: str | None = None
     before: UUID | None = None
+    since: UUID | None = None
     job_type: str | None = None
     status: str | None = None
     outcome: str | None = None
@@ -184,7 +241,9 @@ class Filters:
     def conditions(self) -> dict[str, Any]:
         """Return the filters that are set, as lookups."""
         lookups = {
+            "tenant_id": self.tenant_id,
             "job_id__lt": self.before,
+            "job_id__gte": self.since,
             "type": self.job_type,
             "status": self.status,
             "outcome": self.outcome,
@@ -203,6 +262,6 @@ class Filters:
         return {name: value for name, value in lookups.items() if value is not None}
 
 
-def page(filters: Filters, *, limit: int) -> list[Job]:
-    """Return the newest jobs of the current tenant context that pass `filters`."""
-    return list(Job.objects.filter(**filters.conditions()).order_by("-job_id")[:limit])
+def page(filters: Filters, *, limit: int, without: Sequence[str] = ()) -> list[Job]:
+    """Return the newest jobs of the current tenant context that pass `filters`, `without` some columns unread."""
+    return list(Job.objects.filter(**filters.conditions()).defer(*without).order_by("-job_id")[:limit])

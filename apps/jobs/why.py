@@ -118,8 +118,11 @@ class Around(NamedTuple):
     anything_alive: bool
 
 
-def explain(job: Job) -> dict[str, Any]:
-    """Return why a job does not run (or how it ended), its place, when it may start, and what it waited for so far."""
+def explain(job: Job, *, keep_forecast: bool = True) -> dict[str, Any]:
+    """Return why a job does not run (or how it ended), its place, when it may start, and what it waited for so far.
+
+    `keep_forecast`: note the forecast, to be measured by what becomes of it; who may only read does not.
+    """
     around = _around(job)
     buckets = _buckets(job, around=around)
     known = _known(job, around=around, buckets=buckets)
@@ -135,7 +138,7 @@ def explain(job: Job) -> dict[str, Any]:
         "waits": waits(job, now=around.now),
     }
     if job.status == "queued":
-        answer |= _forecast(job, around=around, found=found, buckets=buckets)
+        answer |= _forecast(job, around=around, found=found, buckets=buckets, keep=keep_forecast)
     return answer
 
 
@@ -272,7 +275,9 @@ def _bucket(name: str, *, words: str) -> Bucket:
     return Bucket(words, rate, left(rate, tokens=found[0][0], age_s=found[0][1]) if found else float(rate.burst))
 
 
-def _forecast(job: Job, *, around: Around, found: list[tuple[str, Shut]], buckets: Buckets) -> dict[str, Any]:
+def _forecast(
+    job: Job, *, around: Around, found: list[tuple[str, Shut]], buckets: Buckets, keep: bool
+) -> dict[str, Any]:
     """Return the job's place and when it may start: the tenant's work ahead of it, at its fair share of the workers.
 
     That work begins when the longest pause is over and, where long jobs keep the workers, when the first of them may
@@ -301,7 +306,7 @@ def _forecast(job: Job, *, around: Around, found: list[tuple[str, Shut]], bucket
     worker_in_s = (around.worker_in_s or 0.0) if names & OF_WORKERS else 0.0
     begins_at = max(paused_until, around.now + _at_most(worker_in_s))
     starts_at = max(begins_at + _at_most(work_s), around.now + _at_most(paced_s))
-    if current_tenant() is not EVERYONE:
+    if keep and current_tenant() is not EVERYONE:
         with connection.cursor() as cursor:
             cursor.execute(FORETELL, [job.job_id, job.tenant_id, job.environment_id, starts_at])
     return answer | {"expected_start": instant(starts_at), "calibration": _calibration(job)}

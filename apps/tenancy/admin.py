@@ -1,4 +1,4 @@
-"""Admin pages of tenants: whose work it is, where it may live, and whether it may run."""
+"""Admin pages of tenants: whose work it is, where it may live, whether it may run, and who may look at it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from apps.core.admin.fields import RowForm
 from apps.core.admin.pages import ConfigurationAdmin, column
 from apps.tenancy import operations
-from apps.tenancy.models import Tenant
+from apps.tenancy.models import Membership, Tenant
 
 
 class TenantForm(RowForm[Tenant]):
@@ -79,3 +80,32 @@ class TenantAdmin(ConfigurationAdmin[Tenant]):
             state=obj.state,
             storage_url=form.cleaned_data["storage_url"],
         )
+
+
+@admin.register(Membership)
+class MembershipAdmin(ConfigurationAdmin[Membership]):
+    """Who reads which tenant's pages. People are made under “People”; they need be neither staff nor superuser."""
+
+    list_display = ("user", "of_tenant", "role", "created_at")
+    list_select_related = ("user",)
+    list_filter = (("tenant", AutocompleteSelectFilter), "role")
+    search_fields = ("user__username",)
+    ordering = ("tenant_id", "user__username")
+    autocomplete_fields = ("user", "tenant")
+    fields = ("user", "tenant", "role", "created_at")
+    fixed = ("user", "tenant")
+    told = ("created_at",)
+
+    @column("Tenant", ordering="tenant_id")
+    def of_tenant(self, row: Membership) -> str:
+        """Return the tenant's id."""
+        return row.tenant_id
+
+    def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
+        """Make or change the membership."""
+        made = operations.put_membership(user_id=obj.user_id, tenant_id=obj.tenant_id, role=obj.role)
+        obj.pk = made.pk
+
+    def delete_model(self, request: HttpRequest, obj: Membership) -> None:
+        """Take the person out of the tenant."""
+        operations.end_membership(membership_id=obj.pk)

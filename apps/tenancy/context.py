@@ -93,6 +93,18 @@ def operator_reading() -> Iterator[None]:
 
 
 @contextmanager
+def only_reading(tenant_id: str, *, as_operator: bool = False) -> Iterator[None]:
+    """Open a transaction of `tenant_id`'s rows in which PostgreSQL refuses every write; for people's own pages.
+
+    `as_operator`: in the operator's role, whom row-level security shows every tenant; so questions name theirs.
+    """
+    with operator_reading() if as_operator else in_tenant(tenant_id):
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION READ ONLY")
+        yield
+
+
+@contextmanager
 def acting_for(tenant_id: str) -> Iterator[None]:
     """Inside `operator_reading`, do one tenant's write under the app role, as that tenant's own caller would."""
     token = _scope.set(tenant_id)

@@ -1,10 +1,10 @@
 """The plane's own keys: files of `settings.ENVIRONMENT.keys`, made once by set-up, readable by their owner only.
 
 `tokens.jwk` (Ed25519, private) signs tokens, `messages.key` (32 random bytes) authenticates what workers are told
-through the broker, `webhooks.key` (32 too) makes the secrets that sign webhooks, `django.secret` signs people's
-sessions; `evidence.jwks` is the evidence log's, and the work of `apps.evidence.keys`. Reading is cached until the file
-changes: a new key needs no restart. Nothing here logs, prints or returns a private key to anyone but the code that
-signs.
+through the broker, `webhooks.key` (32 too) makes the secrets that sign webhooks, `channels.key` (32 too) seals what
+operators type about notification channels, `django.secret` signs people's sessions; `evidence.jwks` is the evidence
+log's, and the work of `apps.evidence.keys`. Reading is cached until the file changes: a new key needs no restart.
+Nothing here logs, prints or returns a private key to anyone but the code that signs.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from joserfc.jwk import OKPKey
 TOKENS: Final = "tokens.jwk"
 MESSAGES: Final = "messages.key"
 WEBHOOKS: Final = "webhooks.key"
+CHANNELS: Final = "channels.key"
 DJANGO_SECRET: Final = "django.secret"  # noqa: S105 - a file's name
 MESSAGE_KEY_BYTES: Final = 32
 
@@ -65,6 +66,7 @@ def ensure_keys(*, folder: Path) -> list[str]:
         TOKENS: _new_signing_key,
         MESSAGES: lambda: secrets.token_bytes(MESSAGE_KEY_BYTES),
         WEBHOOKS: lambda: secrets.token_bytes(MESSAGE_KEY_BYTES),
+        CHANNELS: lambda: secrets.token_bytes(MESSAGE_KEY_BYTES),
         DJANGO_SECRET: lambda: secrets.token_urlsafe(48).encode(),
     }
     return [name for name, make in makers.items() if not (folder / name).exists() and place(folder / name, make())]
@@ -105,6 +107,11 @@ def message_key() -> bytes:
 def webhook_key() -> bytes:
     """Return the 32 bytes that make webhooks' secrets; raise `KeysMissingError` or `BadKeyError`."""
     return _read(_message_keys, WEBHOOKS)
+
+
+def channel_key() -> bytes:
+    """Return the 32 bytes that seal channels' settings; raise `KeysMissingError` or `BadKeyError`."""
+    return _read(_message_keys, CHANNELS)
 
 
 def public_jwks() -> dict[str, list[dict[str, Any]]]:

@@ -1,4 +1,8 @@
-"""Signed-in people's pages: each admin request runs in one transaction under the operator's database role."""
+"""Signed-in people's pages: each admin request runs in one transaction under the operator's database role.
+
+So does signing in to a tenant's pages and out of them, which writes sessions; those pages themselves do not
+(`apps.console.visits`).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from psycopg.errors import InsufficientPrivilege
 
 from apps.core import fallbacks
 from apps.tenancy.context import operator_reading
+
+OPERATORS = ("/admin/", "/console/sign-in", "/console/sign-out")
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -27,8 +33,8 @@ class OperatorReading:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer `request`, inside the operator's context when it is for the admin."""
-        if not request.path.startswith("/admin/"):
+        """Answer `request`, inside the operator's context when it is for the admin or about a session."""
+        if not request.path.startswith(OPERATORS):
             return self.get_response(request)
         # The session and its user are read lazily, by whoever asks first: that must be inside the same role.
         connection.ensure_connection()

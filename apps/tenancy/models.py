@@ -1,7 +1,8 @@
-"""Tenants: whose work it is, where it may live, and whether it may run."""
+"""Tenants: whose work it is, where it may live, whether it may run, and who may look at it."""
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Now
@@ -41,6 +42,37 @@ class Tenant(models.Model):
 
     def __str__(self) -> str:
         return self.tenant_id
+
+
+class Role(models.TextChoices):
+    """What a person is to a tenant."""
+
+    VIEWER = "viewer", "viewer: reads what the tenant runs"
+    ADMIN = "admin", "admin: reads, and speaks for the tenant"
+
+
+class Membership(models.Model):
+    """A person who signs in as a tenant's own, and reads its pages. Modules come with tokens and need none."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, db_index=False, related_name="+")
+    tenant = models.ForeignKey(Tenant, models.PROTECT, db_index=False)
+    role = models.CharField(max_length=16, choices=Role, default=Role.VIEWER)
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = TenantManager["Membership"]()
+    every = models.Manager["Membership"]()
+
+    class Meta:
+        db_table = "memberships"
+        ordering = ["tenant_id", "user_id"]
+        base_manager_name = "every"
+        constraints = [
+            models.UniqueConstraint(fields=["user", "tenant"], name="membership_once"),
+            models.CheckConstraint(condition=models.Q(role__in=Role.values), name="membership_role_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.tenant_id}"
 
 
 class IdempotencyKey(models.Model):

@@ -1,8 +1,8 @@
-"""Every write of tenants."""
+"""Every write of tenants, and of who belongs to them."""
 
 from __future__ import annotations
 
-from apps.tenancy.models import Tenant, TenantState
+from apps.tenancy.models import Membership, Role, Tenant, TenantState
 
 
 class StorageSharedError(Exception):
@@ -23,6 +23,18 @@ def put_tenant(*, tenant_id: str, name: str, region: str, state: TenantState | s
         create_defaults={"name": name, "region": region, "state": state, "storage_url": storage_url},
     )
     return tenant
+
+
+def put_membership(*, user_id: int, tenant_id: str, role: Role | str) -> Membership:
+    """Make a person a tenant's own, or change what they are to it; return the membership. As an operator."""
+    membership, _ = Membership.objects.update_or_create(user_id=user_id, tenant_id=tenant_id, defaults={"role": role})
+    return membership
+
+
+def end_membership(*, membership_id: int) -> bool:
+    """Take a person out of a tenant; return whether they were in it. What they see ends with their next request."""
+    deleted, _ = Membership.objects.filter(pk=membership_id).delete()
+    return bool(deleted)
 
 
 def storage_neighbour(*, tenant_id: str, storage_url: str) -> str | None:

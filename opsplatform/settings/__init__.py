@@ -10,6 +10,7 @@ from typing import Any
 
 from django.urls import reverse_lazy
 
+from apps.core import email_url
 from opsplatform.settings import admin_site, environment
 
 try:
@@ -57,6 +58,9 @@ INSTALLED_APPS = [
     "apps.jobs",
     "apps.schedules",
     "apps.health",
+    "apps.notifications",
+    "apps.tickets",
+    "apps.console",
     "opsplatform",
 ]
 
@@ -100,7 +104,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
-LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_URL = reverse_lazy("admin:login")  # the admin's; people's pages lead to their own form
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 
 LANGUAGE_CODE = "en"
@@ -148,6 +152,13 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "StateEnum": "apps.schedules.models.FIRE_STATES",
         "DeliveryStateEnum": "apps.webhooks.models.STATES",
         "HealthStatusEnum": "apps.health.models.STATUSES",
+        "TicketStatusEnum": "apps.tickets.models.STATES",
+        "NotificationStatusEnum": "apps.notifications.models.STATUSES",
+        "NotificationDeliveryStateEnum": "apps.notifications.models.STATES",
+        "NotificationReasonEnum": "apps.notifications.models.REASONS",
+        "SeverityEnum": "apps.notifications.models.SEVERITIES",
+        "EventActionEnum": "apps.notifications.models.ACTIONS",
+        "TicketLinkKindEnum": "apps.tickets.models.LINKS",
     },
     # The pages' scripts come out of a wheel: no browser of ours asks another host.
     "SWAGGER_UI_DIST": "SIDECAR",
@@ -156,6 +167,15 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 }
 
 UNFOLD = admin_site.UNFOLD
+
+# Channels connect by themselves, with time-outs of their own (workers/channels/email.py); these are for all else.
+EMAIL = email_url.parsed(ENVIRONMENT.email_url)
+EMAIL_BACKEND = EMAIL.backend
+EMAIL_HOST, EMAIL_PORT = EMAIL.host, EMAIL.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = EMAIL.username, EMAIL.password
+EMAIL_USE_TLS, EMAIL_USE_SSL, EMAIL_TIMEOUT = EMAIL.starttls, EMAIL.tls, 10
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = EMAIL.sender
+ANYMAIL = {f"{EMAIL.anymail.upper()}_API_KEY": EMAIL.password} if EMAIL.anymail else {}
 
 CELERY_BEAT_TZ_AWARE = True
 DJANGO_CELERY_BEAT_TZ_AWARE = True

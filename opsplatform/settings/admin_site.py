@@ -115,6 +115,34 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Notifications",
+                "items": [
+                    _item("Notifications", "notifications", "notifications_notification"),
+                    _item("Inbox", "inbox", "notifications_inboxitem"),
+                    _item("Deliveries", "send", "notifications_delivery"),
+                    _item("Attempts", "replay", "notifications_attempt"),
+                    _item("Signals", "sensors", "notifications_signal"),
+                    _item("Promises", "timer", "notifications_deadline"),
+                    _item("Channels", "cell_tower", "notifications_channel"),
+                    _item("Routes", "alt_route", "notifications_route"),
+                    _item("Silences", "notifications_off", "notifications_silence"),
+                    _item("Groups", "workspaces", "notifications_group"),
+                ],
+            },
+            {
+                "title": "Tickets",
+                "items": [
+                    _item("Tickets", "confirmation_number", "tickets_ticket"),
+                    _item("Entries", "history", "tickets_entry"),
+                    _item("Links", "link", "tickets_link"),
+                    _item("Watchers", "visibility", "tickets_watcher"),
+                    _item("Teams", "groups", "tickets_team"),
+                    _item("Escalation chains", "escalator_warning", "tickets_escalationchain"),
+                    _item("Calendars", "calendar_month", "tickets_businesscalendar"),
+                    _item("SLA policies", "timer", "tickets_slapolicy"),
+                ],
+            },
+            {
                 "title": "Runtime",
                 "items": [
                     _item("Environments", "dns", "jobs_environment"),
@@ -127,6 +155,8 @@ UNFOLD: dict[str, Any] = {
                 "title": "Tenants and plans",
                 "items": [
                     _item("Tenants", "apartment", "tenancy_tenant"),
+                    _item("Members", "badge", "tenancy_membership"),
+                    {"title": "Tenants' pages", "icon": "open_in_new", "link": reverse_lazy("console:home")},
                     _item("Subscriptions", "card_membership", "subscription_subscription"),
                     _item("Plans", "price_check", "subscription_plan"),
                 ],

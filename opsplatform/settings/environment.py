@@ -15,6 +15,8 @@ from typing import Any, Literal, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from apps.core import addresses
+from apps.core.email_url import BadEmailUrlError
+from apps.core.email_url import parsed as parsed_email_url
 from apps.evidence.cosigning import Witness
 from apps.evidence.notes import BadNoteError
 from apps.jobs.bundling import MOST_JOBS
@@ -135,7 +137,7 @@ def read(variables: Mapping[str, str] = os.environ) -> Environment:
         debug=_flag(variables, "OPS_DEBUG"),
         sentry_dsn=variables.get("SENTRY_DSN") or None,
         otlp_endpoint=variables.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
-        email_url=variables.get("EMAIL_URL") or "consolemail://",
+        email_url=_email_url(variables),
         process=variables.get("OPS_PROCESS") or "manage",
     )
 
@@ -183,6 +185,16 @@ def _running_services(home: Path) -> dict[str, Any]:
         return cast("dict[str, Any]", json.loads((home / "run" / "services.json").read_text()))
     except (OSError, ValueError):
         return {}
+
+
+def _email_url(variables: Mapping[str, str]) -> str:
+    """Return where mail goes; the log, where nobody says otherwise."""
+    text = variables.get("EMAIL_URL") or "consolemail://"
+    try:
+        parsed_email_url(text)
+    except BadEmailUrlError as error:
+        raise BadSettingError(f"EMAIL_URL: {error}") from error
+    return text
 
 
 def _public_url(variables: Mapping[str, str]) -> str | None:

@@ -46,6 +46,7 @@ def addresses(*, environment: Environment, variables: Mapping[str, str] = os.env
     return {
         "api": f"{web}/operations",
         "docs": f"{web}/operations/docs",
+        "console": f"{web}/console/",
         "admin": f"{web}/admin/",
         "flower": f"http://{host}:{environment.flower_port}",
         "database": masked(url=database) if database else services.database_url or "",

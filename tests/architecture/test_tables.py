@@ -13,8 +13,11 @@ from tests.support.work import admitted
 pytestmark = pytest.mark.usefixtures("db")
 
 # Some of their rows are the whole platform's: those have no tenant.
-PLATFORMS_TOO = {"pauses", "health_status", "health_flips", "health_windows", "recovery_receipts"}
+PLATFORMS_TOO = {"pauses", "health_status", "health_flips", "health_windows", "recovery_receipts", "sla_policies"}
+# And of these people write the platform's own, which is read by nobody else.
+PEOPLES = {"tickets", "ticket_entries", "ticket_watchers", "ticket_links"}
 APPEND_ONLY = ["evidence_records", "evidence_nodes", "evidence_checkpoints", "evidence_emissions", "events"]
+APPEND_ONLY += ["ticket_entries", "ticket_links"]
 RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 TABLES = "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public'"
 TENANT_TABLES = (
@@ -29,7 +32,7 @@ def names(superuser: psycopg.Connection, query: str) -> set[str]:
 
 
 def test_tenants_own_the_tables_that_the_page_says(superuser: psycopg.Connection) -> None:
-    assert names(superuser, TENANT_TABLES) == set(roles.TENANT_OWNED) | {"tenants", "subscriptions"}
+    assert names(superuser, TENANT_TABLES) == set(roles.TENANT_OWNED) | {"tenants", "subscriptions", "memberships"}
 
 
 def test_every_tenant_table_forces_row_security(superuser: psycopg.Connection) -> None:
@@ -46,9 +49,11 @@ def test_every_tenant_table_has_the_three_policies(superuser: psycopg.Connection
         assert policies.pop((table, "tenant")) == (["ops_app"], "PERMISSIVE")
         assert policies.pop((table, "control")) == (["ops_control"], "PERMISSIVE")
         assert policies.pop((table, "operator")) == (["ops_operator"], "PERMISSIVE")
-    assert {table for table, _ in policies} == PLATFORMS_TOO, "what is no tenant's is read by all"
-    assert {name for _, name in policies} == {"everybodys"}
+    assert {table for table, name in policies if name == "everybodys"} == PLATFORMS_TOO, "read by all"
+    assert {table for table, name in policies if name == "platforms"} == PEOPLES
+    assert {name for _, name in policies} == {"everybodys", "platforms"}
     assert {cmd for _, name, _, cmd, _ in rows if name == "everybodys"} == {"SELECT"}
+    assert {tuple(who) for _, name, who, _, _ in rows if name == "platforms"} == {("ops_operator",)}
 
 
 def test_the_tenant_policy_has_the_form_that_keeps_the_index(superuser: psycopg.Connection) -> None:

@@ -23,8 +23,10 @@ PROCESSES = {
     "reactor",
     "emitter",
     "sink",
+    "clerk",
     "webhooks",
     "watcher",
+    "notifier",
     "beat",
     "flower",
 }

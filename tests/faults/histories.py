@@ -32,6 +32,7 @@ LOOPS = (
     "sink",
     "submitter",
     "reactor",
+    "clerk",
     "webhooks",
     "watcher",
     "web",

@@ -52,7 +52,7 @@ SELECT l.tenant_id, l.region, coalesce(o.emitted, 0), coalesce(o.owed, 0), coale
 # The checkpoint that covers most of what one batch may hold; one that alone covers more is taken whole.
 UPTO = """
 (SELECT size, root, note FROM evidence_checkpoints WHERE tenant_id = %(tenant)s AND region = %(region)s
-    AND size > %(start)s AND size <= %(start)s + %(most)s ORDER BY size DESC LIMIT 1)
+    AND size > %(start)s AND size <= %(start)s::bigint + %(most)s ORDER BY size DESC LIMIT 1)
 UNION ALL
 (SELECT size, root, note FROM evidence_checkpoints WHERE tenant_id = %(tenant)s AND region = %(region)s
     AND size > %(start)s ORDER BY size LIMIT 1)

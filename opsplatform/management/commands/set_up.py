@@ -13,13 +13,15 @@ from django.db import Error, connection
 
 from apps.events import operations as event_log
 from apps.evidence import keys as log_keys
-from apps.tenancy import keys
+from apps.tenancy import keys, operations
 from apps.tenancy.context import operator_reading
+from apps.tenancy.models import Role
 from opsplatform import production, roles, seeds, wiring
 from workers import reactor
 
 LOCK = 0x6F707300
-PEOPLE = ("operator", "approver")
+# The first logins, and the tenant whose own each is: None is staff, who see every tenant.
+PEOPLE: dict[str, str | None] = {"operator": None, "approver": None, "acme": "acme", "globex": "globex"}
 
 
 class Command(BaseCommand):
@@ -49,7 +51,11 @@ class Command(BaseCommand):
                 event_log.begin(consumers=reactor.consumers(wiring.REACTIONS))
                 cursor.execute("RESET ROLE")
             with operator_reading():
-                seeds.lay(local=environment.local, storage_url=environment.storage_url)
+                seeds.lay(
+                    local=environment.local,
+                    storage_url=environment.storage_url,
+                    email_url=environment.email_url,
+                )
                 if environment.local:
                     self._people()
             with connection.cursor() as cursor:
@@ -62,20 +68,26 @@ class Command(BaseCommand):
             self._flower()
 
     def _people(self) -> None:
-        """Create the two people whose passwords lie in `OPS_HOME/operator`, once."""
+        """Create the first people, whose passwords lie in `OPS_HOME/operator`; who is there keeps theirs."""
         users = get_user_model().objects
         file = settings.ENVIRONMENT.home / "operator"
-        missing = [name for name in PEOPLE if not users.filter(username=name).exists()]
-        if not missing and file.exists():
-            return
-        lines = []
-        for name in PEOPLE:
+        written = file.read_text().splitlines() if file.exists() else []
+        lines = {line.partition(" ")[0]: line for line in written}
+        there = set(users.filter(username__in=PEOPLE).values_list("username", flat=True))
+        missing = [name for name in PEOPLE if name not in there or name not in lines]
+        for name in missing:
             password = secrets.token_urlsafe(15)
-            user, _ = users.get_or_create(username=name, defaults={"is_staff": True, "is_superuser": True})
+            staff = PEOPLE[name] is None
+            user, _ = users.get_or_create(username=name, defaults={"is_staff": staff, "is_superuser": staff})
             user.set_password(password)
             user.save()
-            lines.append(f"{name} {password}\n")
-        _write_private(file, "".join(lines))
+            lines[name] = f"{name} {password}"
+        for name, tenant_id in PEOPLE.items():
+            if name in missing and tenant_id is not None:
+                user_id = users.values_list("pk", flat=True).get(username=name)
+                operations.put_membership(user_id=user_id, tenant_id=tenant_id, role=Role.VIEWER)
+        if missing:
+            _write_private(file, "".join(f"{line}\n" for line in lines.values()))
 
     def _flower(self) -> None:
         """Write Flower's own login, once."""

@@ -94,6 +94,11 @@ class TestAccepted:
         emit_all(emitter)
         assert emissions(look) == [(0, 2), (2, 4), (4, 6), (6, 8)]
 
+    def test_a_log_goes_on_past_what_a_small_number_holds(self, db: None, control: Control) -> None:
+        for start in (2**15 - 1000, 2**31 - 1000):  # the driver gives a number the smallest type that it fits into
+            with control(), pytest.raises(emit.RecordsMissingError, match=f"no checkpoint was signed beyond {start}"):
+                emit.offer(ACME, start=start)
+
     def test_an_emitter_that_starts_finds_what_an_earlier_one_left(
         self, done: Done, sealed: Sealed, emitter: Emitter, emit_all: EmitAll, look: Look, sink: SinkProcess
     ) -> None:

@@ -32,6 +32,7 @@ from tests.support.api import Module, said
 from tests.support.openapi import Operation, operations
 from tests.support.work import claimed, finish, naming, worker
 from workers import submitter
+from workers.notifier import Notifier
 from workers.sealer import Sealer
 
 EVERYTHING = " ".join(sorted(SCOPES))
@@ -68,6 +69,8 @@ def is_of(tenant: str, in_role: Callable[[DatabaseRole], AbstractContextManager[
     asked = {**job, "concurrency_key": name}
     job_id = said(module.post(asked, path="/operations/jobs", **{"Idempotency-Key": "the-same"}), 202)["job_id"]
     said(module.post({"tenant_id": tenant, "reason": name}, path="/operations/queues/batch/pause"))
+    ticket = {"issue": name, "module": name, "assignee": tenant, "dedup_key": "the-same"}
+    ticket_id = said(module.post(ticket, path="/operations/ticket"), 201)["id"]
     with in_role("control"):
         with across_tenants():
             run = claimed(UUID(job_id), worker_id=worker())
@@ -83,16 +86,21 @@ def is_of(tenant: str, in_role: Callable[[DatabaseRole], AbstractContextManager[
     part = {"module": f"module-of-{tenant}", "component": f"component-of-{tenant}", "latency_ms": 1}
     said(module.post(part, path="/operations/health/heartbeats"), 202)
     (delivery, *_) = said(module.get(f"/operations/webhooks/{webhook['webhook_id']}/deliveries"))["items"]
+    told = said(module.post({"summary": name, "dedup_key": "the-same"}, path="/operations/notify"), 202)
+    with in_role("control"), across_tenants():
+        Notifier().step()
     receipt = said(module.get(f"/operations/jobs/{job_id}"))["evidence"]
     return {
         "job_id": job_id,
         "record_id": receipt["ref"],
         "schedule_id": schedule["schedule_id"],
         "trigger_id": trigger["trigger_id"],
+        "ticket_id": ticket_id,
         "webhook_id": webhook["webhook_id"],
         "delivery_id": delivery["delivery_id"],
         "module": part["module"],
         "component": part["component"],
+        "notification_id": told["notification_id"],
     }
 
 
@@ -160,9 +168,11 @@ def test_the_other_tenant_has_one_of_everything_that_a_path_names(theirs: Ids, l
         table for table in roles.TENANT_OWNED if not look(f"SELECT 1 FROM {table} WHERE tenant_id = 'globex' LIMIT 1")
     ]
     # Forecasts are written when somebody asks why, waits by the scheduler each second; no route lists either.
-    # Legal holds are an operator's; impacts and recoveries are written while something is not well, by the watcher.
-    by_others = {"job_dependencies", "start_predictions", "gate_intervals", "legal_holds"}
-    assert set(empty) <= by_others | {"health_impacts", "recovery_receipts"}
+    # Legal holds and SLA policies are an operator's; impacts and recoveries are written while something is not well,
+    # by the watcher; an attempt is made where a channel is spoken to, and the inbox is not.
+    by_others = {"job_dependencies", "start_predictions", "gate_intervals", "legal_holds", "sla_policies"}
+    by_others |= {"failed_reactions", "evidence_emissions", "evidence_outlets"}
+    assert set(empty) <= by_others | {"health_impacts", "recovery_receipts", "notification_attempts"}
 
 
 @pytest.mark.parametrize("operation", OWNED, ids=str)

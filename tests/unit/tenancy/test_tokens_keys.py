@@ -19,7 +19,13 @@ def folder(tmp_path: Path, settings: Settings) -> Path:
 
 
 def test_keys_are_made_once_and_belong_to_their_owner(folder: Path) -> None:
-    assert keys.ensure_keys(folder=folder) == ["tokens.jwk", "messages.key", "webhooks.key", "django.secret"]
+    assert keys.ensure_keys(folder=folder) == [
+        "tokens.jwk",
+        "messages.key",
+        "webhooks.key",
+        "channels.key",
+        "django.secret",
+    ]
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert keys.ensure_keys(folder=folder) == []
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -44,7 +50,7 @@ def test_many_set_ups_at_once_agree_on_one_key(folder: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    every = ["django.secret", "messages.key", "tokens.jwk", "webhooks.key"]
+    every = ["channels.key", "django.secret", "messages.key", "tokens.jwk", "webhooks.key"]
     assert sorted(made) == sorted(path.name for path in folder.iterdir()) == every
 
 

@@ -1,0 +1,1 @@
+"""What the pages' templates say beyond Django's words."""

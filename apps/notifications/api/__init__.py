@@ -1,0 +1,1 @@
+"""Notifications over HTTP: parse, call one operation or query, render."""

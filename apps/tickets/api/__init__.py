@@ -1,0 +1,1 @@
+"""Tickets over HTTP: parse, call one operation or query, render."""

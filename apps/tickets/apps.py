@@ -1,0 +1,9 @@
+"""The app of tickets."""
+
+from django.apps import AppConfig
+
+
+class TicketsConfig(AppConfig):
+    """Work owed to a person."""
+
+    name = "apps.tickets"
