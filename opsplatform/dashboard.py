@@ -13,6 +13,8 @@ from django.http import HttpRequest
 from apps.core.admin.markup import badge, link, listing, mono, span
 from apps.core.clock import DatabaseClock
 from apps.events import queries as events
+from apps.health import queries as health
+from apps.health.models import Component
 from apps.jobs import overview
 from apps.jobs.admin.jobs import STATUS_COLOURS
 from apps.jobs.admin.pools import LEASE_COLOURS, lease_state
@@ -48,7 +50,16 @@ def _now() -> list[dict[str, Any]]:
         for status in overview.LIVE
     ]
     unnumbered = events.unnumbered(most=overview.MOST + 1)
-    return [*tiles, {"title": "events to number", "figure": _bounded(unnumbered), "link": ""}]
+    ill = health.not_well()
+    return [
+        *tiles,
+        {"title": "events to number", "figure": _bounded(unnumbered), "link": ""},
+        {
+            "title": "not well",
+            "figure": _bounded(ill),
+            "link": listing(Component, "show", status__in="degraded,down,unknown"),
+        },
+    ]
 
 
 def _lately() -> list[dict[str, Any]]:
@@ -114,7 +125,7 @@ def _failures() -> dict[str, Any]:
             link(Job, failure.job_id, str(failure.job_id)[-12:]),
             failure.type,
             failure.tenant_id,
-            badge(failure.status, "danger"),
+            badge(failure.outcome, "danger"),
             mono(error_in_brief(failure.error)),
             f"{span(now - failure.finished_at)} ago",
         )

@@ -119,6 +119,7 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_control", "SELECT", ("recovery_policies",)),
     ("ops_control", "UPDATE, DELETE", ("idempotency_keys",)),  # purging locks what it deletes
     ("ops_control", "DELETE", ("processes", "gate_intervals", "start_predictions")),
+    ("ops_control", "DELETE", ("rate_buckets",)),
     ("ops_control", "SELECT", TICKET_DESK),
     ("ops_control", "UPDATE", ("tickets",)),
     ("ops_control", "DELETE", ("ticket_watchers",)),

@@ -36,26 +36,28 @@ CHANNELS = (
     "workers.channels.apprise",
 )
 
-# Event type → what reacts to it, by dotted path. Every event is heard by the stream and the log, too.
 TICKET_NEWS = ("apps.tickets.reactions.on_ticket_news",)
+
+# Event type → what reacts to it, by dotted path. Every event is heard by the stream and the log besides.
 REACTIONS: dict[str, tuple[str, ...]] = {
     "operations.job.failed": (
-        "apps.tickets.reactions.on_job_failed",
         "apps.notifications.reactions.on_job_failed",
+        "apps.tickets.reactions.on_job_failed",
     ),
     "operations.job.completed": ("apps.tickets.reactions.on_job_completed",),
+    "operations.health.degraded": ("apps.notifications.reactions.on_health_degraded",),
+    "operations.health.recovered": ("apps.notifications.reactions.on_health_recovered",),
+    "operations.health.distrusted": ("apps.notifications.reactions.on_health_distrusted",),
+    "operations.health.trusted": ("apps.notifications.reactions.on_health_trusted",),
     "operations.health.recovery_exhausted": ("apps.tickets.reactions.on_recovery_exhausted",),
     "operations.alert.undelivered": ("apps.tickets.reactions.on_alert_undelivered",),
     "operations.ticket.acknowledged": TICKET_NEWS,
     "operations.ticket.assigned": TICKET_NEWS,
     "operations.ticket.escalated": TICKET_NEWS,
     "operations.ticket.mentioned": TICKET_NEWS,
+    "operations.ticket.merged": TICKET_NEWS,
     "operations.ticket.resolved": TICKET_NEWS,
     "operations.ticket.sla_breached": TICKET_NEWS,
-    "operations.health.degraded": ("apps.notifications.reactions.on_health_degraded",),
-    "operations.health.recovered": ("apps.notifications.reactions.on_health_recovered",),
-    "operations.health.distrusted": ("apps.notifications.reactions.on_health_distrusted",),
-    "operations.health.trusted": ("apps.notifications.reactions.on_health_trusted",),
 }
 
 # Recovery action → function, by dotted path: what a policy of `recovery_policies` may call for.

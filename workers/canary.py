@@ -45,18 +45,24 @@ def send(app: Any, *, canary_id: UUID, queue: str) -> bool:
     return True
 
 
-def take(canary_id: object, mac: object) -> str:
-    """Answer in a worker's process: note that it has started, and that it can commit."""
-    wanted = _mac(str(canary_id)[:64])
-    if not isinstance(mac, str) or not hmac.compare_digest(mac.encode(errors="replace"), wanted.encode()):
-        log.error("message_forged", task=TASK)
-        metrics.message_refused(task=TASK)
-        return "forged"
+def take(*args: object) -> str:
+    """Answer in a worker's process: note that it has started, and that it can commit. What is not ours does nothing."""
+    match args:
+        case (str(canary_id), str(mac)) if _is_ours(canary_id, mac):
+            released = UUID(canary_id)
+        case _:
+            log.error("message_forged", task=TASK)
+            metrics.message_refused(task=TASK)
+            return "forged"
     worker = os.environ.get(WORKER_ID_VARIABLE)
-    if not canaries.started(UUID(str(canary_id)), process_id=UUID(worker) if worker else None):
+    if not canaries.started(released, process_id=UUID(worker) if worker else None):
         return "stale"
-    canaries.committed(UUID(str(canary_id)))
+    canaries.committed(released)
     return "ok"
+
+
+def _is_ours(canary_id: str, mac: str) -> bool:
+    return hmac.compare_digest(mac.encode(errors="replace"), _mac(canary_id).encode())
 
 
 def _mac(canary_id: str) -> str:

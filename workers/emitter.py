@@ -34,6 +34,7 @@ LOOK_EVERY_S: Final = 0.25
 AT_ONCE: Final = 4  # batches under way
 MOST_TOLD: Final = 20_000  # records whose jobs are told in a step that their evidence is owed
 CLOCK_GOOD_FOR_S: Final = 60.0
+ALL_LOGS_EVERY_S: Final = 60.0  # whatever ids say: a clock that was set back gives smaller ones
 
 
 class _Outcome(NamedTuple):
@@ -54,8 +55,9 @@ class Emitter:
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="emitter")
         self._behind: dict[Log, None] = {}  # in the order in which they are served
         self._seen: UUID | None = None
-        self._known = False
-        self._resume: dict[Log, int] = {}
+        self._all_again_at = 0.0
+        self._resume: dict[Log, int] = {}  # where the sink is, of a log of which it knows less than was noted here
+        self._refusals: dict[Log, int] = {}  # in a row, of logs that fail alone
         self._away = 0
         self._back_at = 0.0
         self._clock: DatabaseClock | None = None
@@ -78,19 +80,24 @@ class Emitter:
         due = [each for each in standings if each.due][: self._threads]
         outcomes = self._offered(due)
         for each, outcome in zip(due, outcomes, strict=True):
-            self._settle(each, outcome, standings=standings)
+            self._settle(each, outcome)
+        self._unanswered(due, outcomes, standings=standings)
         self._tell([each for each in standings if not each.due])
         served = any(outcome is not None and outcome.receipt is not None for outcome in outcomes)
         return 0.0 if served and self._behind else LOOK_EVERY_S
 
     def _find(self) -> None:
-        """Note the logs that were sealed further since the last look; all that are behind, at the first."""
+        """Note the logs that were sealed further since the last look; once in a while, all that are behind."""
         newest = emit.newest()
-        if newest is None or (self._known and newest == self._seen):
+        if time.monotonic() >= self._all_again_at:
+            fresh = emit.behind()
+            self._all_again_at = time.monotonic() + ALL_LOGS_EVERY_S
+        elif newest is None or newest == self._seen:
             return
-        fresh = emit.grown_since(self._seen) if self._known and self._seen is not None else emit.behind()
-        self._behind.update(dict.fromkeys(fresh))
-        self._seen, self._known = newest, True
+        else:
+            fresh = emit.behind() if self._seen is None else emit.grown_since(self._seen)
+        self._behind.update(dict.fromkeys(log for log in fresh if log not in self._behind))
+        self._seen = newest
 
     def _standings(self) -> list[Standing]:
         """Return how the logs that are behind stand, in order; forget those that are not behind any more."""
@@ -101,48 +108,65 @@ class Emitter:
     def _offered(self, due: Sequence[Standing]) -> list[_Outcome | None]:
         """Offer each log's next batch, side by side; return what came of each, None for one that cannot be made."""
         offers = [self._made(each) for each in due]
-        ring = keys.ring()
-        envelopes = [each and dsse.envelope(_statement(each), keys=ring.signing) for each in offers]
+        signing = keys.ring().signing
         futures = [
-            self._pool.submit(_send, self._sink, offer, envelope) if offer and envelope else None
-            for offer, envelope in zip(offers, envelopes, strict=True)
+            made and self._pool.submit(_send, self._sink, made[0], dsse.envelope(made[1], keys=signing))
+            for made in offers
         ]
         return [None if each is None else each.result() for each in futures]
 
-    def _made(self, standing: Standing) -> Offer | None:
+    def _made(self, standing: Standing) -> tuple[Offer, bytes] | None:
+        """Return a log's next batch and the statement it is, or note that somebody touched what it is made of."""
         try:
-            return emit.offer(standing.log, start=self._resume.get(standing.log, standing.emitted))
-        except emit.RecordsMissingError as error:
+            offer = emit.offer(standing.log, start=self._resume.get(standing.log, standing.emitted))
+            return offer, _statement(offer)
+        except (emit.RecordsMissingError, batches.BadBatchError) as error:
             log.error("evidence_not_emitted", origin=standing.log.origin, reason=str(error))  # noqa: TRY400 - it is told
-            self._failed([standing], error=str(error), pause_s=log_pause_s(standing.tries + 1))
+            self._fails_alone(standing, error=str(error))
             return None
 
-    def _settle(self, standing: Standing, outcome: _Outcome | None, *, standings: Sequence[Standing]) -> None:
-        """Write what came of an offer, and serve the log last from now on."""
-        if outcome is None:
-            return
+    def _settle(self, standing: Standing, outcome: _Outcome | None) -> None:
+        """Write what the sink said to an offer, and serve the log last from now on."""
         self._behind.pop(standing.log)
         self._behind[standing.log] = None
+        if outcome is None:
+            return
         if outcome.receipt is not None:
-            self._away = 0
             self._accepted(standing, outcome.offer, outcome.receipt)
         elif outcome.refused is not None:
             self._refused(standing, error=str(outcome.refused))
-        elif outcome.away is not None and time.monotonic() >= self._back_at:
-            self._sink_is_away(outcome.away, standings=standings)
+
+    def _unanswered(
+        self, due: Sequence[Standing], outcomes: Sequence[_Outcome | None], *, standings: Sequence[Standing]
+    ) -> None:
+        """Leave the sink alone if it answered nobody. If it answered others, it has trouble with these logs alone."""
+        made = [(each, outcome) for each, outcome in zip(due, outcomes, strict=True) if outcome is not None]
+        unanswered = [(each, outcome.away) for each, outcome in made if outcome.away is not None]
+        if len(unanswered) < len(made):
+            self._away = 0
+            for each, away in unanswered:
+                log.warning("evidence_unanswered", origin=each.log.origin, error=str(away))
+                self._fails_alone(each, error=str(away), pause_s=away.retry_after_s)
+        elif unanswered:
+            tried = {each.log for each in due} - {each.log for each, _ in unanswered}
+            waiting = [each for each in standings if each.due and each.log not in tried]
+            self._sink_is_away(unanswered[0][1], standings=waiting)
 
     def _accepted(self, standing: Standing, offer: Offer, receipt: Receipt) -> None:
         """Note what the sink has. One that keeps its place may have more than was noted here, or less."""
         size = offer.size if receipt.size is None else receipt.size
-        if receipt.size is not None and not self._agrees(standing, receipt):
-            return
-        if size < offer.start:
-            self._resume[standing.log] = size
+        if not self._agrees(standing, offer, receipt):
             return
         if size == offer.start:
             self._refused(standing, error="the sink contradicts itself about where the log stands")
             return
-        self._resume.pop(standing.log, None)
+        if size < standing.emitted:
+            self._resume[standing.log] = size
+        else:
+            self._resume.pop(standing.log, None)
+        if receipt.size is not None and size <= standing.emitted:
+            return
+        self._refusals.pop(standing.log, None)
         with transaction.atomic():
             owed = emit.note_accepted(
                 standing.log,
@@ -156,24 +180,37 @@ class Emitter:
                 audit.settle(standing.log, start=min(offer.start, standing.emitted), size=min(owed, size))
         self._count(offer)
 
-    def _agrees(self, standing: Standing, receipt: Receipt) -> bool:
-        """Say whether the sink's own place in a log is one that the log had: another history must not go on."""
-        if receipt.size is None or receipt.size == 0 or receipt.note is None:
+    def _agrees(self, standing: Standing, offer: Offer, receipt: Receipt) -> bool:
+        """Say whether what a witness cosigned is what it was sent, or where the log once was: no other history goes on.
+
+        Its signature alone says less: whoever stands in between can answer with what it cosigned another time.
+        """
+        if receipt.note is None:
+            return True
+        text, _ = notes.signatures(receipt.note)
+        if receipt.size is None:
+            if text != notes.signatures(offer.note)[0]:
+                self._refused(standing, error="the witness cosigned another checkpoint than it was sent")
+                return False
             return True
         try:
-            text, _ = notes.signatures(receipt.note)
             said = notes.parsed(text)
-            known = said.size <= standing.size and said.root == receipts.root_at(standing.log, size=said.size)
+            known = said.size == receipt.size <= standing.size and said.origin == standing.log.origin
+            known = known and said.root == receipts.root_at(standing.log, size=said.size)
         except (notes.BadNoteError, RuntimeError):
             known = False
-        if not known or said.size != receipt.size:
+        if not known:
             self._refused(standing, error="the sink saw another history of this log")
-            return False
-        return True
+        return known
 
     def _refused(self, standing: Standing, *, error: str) -> None:
         log.error("evidence_refused", origin=standing.log.origin, emitted=standing.emitted, error=error)
-        self._failed([standing], error=error, pause_s=log_pause_s(standing.tries + 1))
+        self._fails_alone(standing, error=error)
+
+    def _fails_alone(self, standing: Standing, *, error: str, pause_s: float | None = None) -> None:
+        """Leave one log alone for a while; the others go on."""
+        refusals = self._refusals[standing.log] = self._refusals.get(standing.log, 0) + 1
+        self._failed([standing], error=error, pause_s=pause_s or log_pause_s(refusals))
 
     def _sink_is_away(self, away: SinkAwayError, *, standings: Sequence[Standing]) -> None:
         """Leave the sink alone for a while; every log that waits for it was offered in vain."""
@@ -195,8 +232,9 @@ class Emitter:
             while (failed or each.tries) and start < each.size and room > 0:
                 upto = min(start + emit.MOST_RECORDS, each.size)
                 with transaction.atomic():
-                    audit.owe(each.log, start=start, size=upto)
-                    emit.note_owed(each.log, upto=upto)
+                    told = emit.note_owed(each.log, upto=upto)
+                    if told is not None:
+                        audit.owe(each.log, start=told, size=upto)
                 room -= upto - start
                 start = upto
         metrics.audit_debt(records=sum(owed for _, owed, _, _ in queries.debts()))

@@ -29,7 +29,7 @@ def note(
     paces: Mapping[str, float],
     most: int = bundling.MOST_JOBS,
 ) -> None:
-    """Look at every gate once and write what changed.
+    """Look at every gate once and write what changed; forget the buckets that are full and idle.
 
     `awaited`: by (tenant, type), the gate of what is held until a decision point answers. `paces` and `most`: by what
     the scheduler makes bundles.
@@ -90,6 +90,7 @@ def note(
         for name, *_ in pools
     }
     gates.note(shut, loads=loads)
+    rates.forget_full(rates_of_types, shares=shares)
 
 
 def _long(holding: Iterable[Holding], *, environment: str, short: Collection[str]) -> Sequence[Holding]:

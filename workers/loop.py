@@ -14,7 +14,7 @@ from types import FrameType
 import psycopg
 import structlog
 from django.conf import settings
-from django.db import Error, connection
+from django.db import DataError, Error, ProgrammingError, connection
 
 from workers.heart import Heart
 
@@ -33,6 +33,9 @@ LOCKS = {
     "clerk": 0x6F70730B,
 }
 
+
+# A statement that PostgreSQL cannot make sense of is no outage.
+DEFECTS = (DataError, ProgrammingError, psycopg.DataError, psycopg.ProgrammingError)
 
 Lull = Callable[[Sequence[str]], float]
 
@@ -110,6 +113,10 @@ def run(*, role: str, step: Callable[[], float], channel: str | None = None, lul
             rest_s = step()
             pause_s = 0.2
             leadership.rest(seconds=rest_s, stop=stop, lull=lull)
+        except DEFECTS:
+            # Asked again it would fail again, unseen: end, and let the supervisor's restarts be seen.
+            log.exception("loop_failed", role=role)
+            raise
         except (Error, psycopg.Error) as error:
             log.warning(
                 "database_away", role=role, error=type(error).__name__, detail=str(error).strip()[:200], pause_s=pause_s

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 import structlog
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils.module_loading import import_string
 
 from apps.core import metrics
@@ -95,9 +95,10 @@ class Reactor:
                 for each in events:
                     reaction.react(each)
                 operations.advance(consumer=reaction.consumer, position=events[-1].sequence or 0)
-        except (OperationalError, InterfaceError):  # the database's trouble, which the loop waits out
-            raise
-        except Exception as error:  # noqa: BLE001 - one of them failed, whichever: the next tries find out
+        except Exception as error:
+            if _database_is_away(error):
+                raise
+            # One of them failed, whichever: the next tries find out.
             log.warning("reactions_one_by_one", reaction=reaction.path, events=len(events), error=type(error).__name__)
             return False
         return True
@@ -108,9 +109,9 @@ class Reactor:
             with transaction.atomic():
                 reaction.react(event)
                 operations.advance(consumer=reaction.consumer, position=event.sequence or 0)
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception as error:  # noqa: BLE001 - a defect of one reaction must not end the others
+        except Exception as error:
+            if _database_is_away(error):
+                raise
             return self._failed(reaction, event, error=error)
         reaction.failures = 0
         return True
@@ -156,9 +157,9 @@ class Reactor:
                 if reaction is not None:  # one that is wired no more has nothing left to do
                     reaction.react(failed.event)
                 operations.made_good(failed_reaction_id=failed.failed_reaction_id)
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:
+            if _database_is_away(error):
+                raise
             metrics.reaction_failed(reaction=failed.reaction, set_aside=True)
             operations.set_aside(
                 reaction=failed.reaction,
@@ -181,6 +182,12 @@ def _by_path(reactions: Mapping[str, Sequence[str]]) -> dict[str, Reaction]:
         for path in paths:
             types.setdefault(path, []).append(event_type)
     return {path: Reaction(path=path, react=import_string(path), types=heard) for path, heard in types.items()}
+
+
+def _database_is_away(error: Exception) -> bool:
+    """Return whether the session is lost, which the loop waits out. A deadlock or time-out is the reaction's own."""
+    session = connection.connection
+    return isinstance(error, (OperationalError, InterfaceError)) and (session is None or session.closed)
 
 
 def _place(error: Exception) -> str:

@@ -9,13 +9,15 @@ plane can rewrite a log unseen (`docs/evidence.md`).
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -67,28 +69,37 @@ class Store:
         peaks = merkle.split(bytes.fromhex(kept["peaks"]))
         return Seen(tree=merkle.Tree(size=kept["size"], peaks=peaks), note=kept["checkpoint"], ref=kept["ref"])
 
-    def keep(self, log: Log, seen: Seen, *, line: Mapping[str, Any]) -> None:
-        """Remember how far a log was seen, and add a line about the batch; on the disk when this returns."""
-        path = self._path(log)
+    @contextmanager
+    def held(self, log: Log) -> Iterator[None]:
+        """Hold a log against every other thread and process of this folder: a witness never goes two ways at once."""
+        path = self._path(log).with_suffix(".lock")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def keep(self, log: Log, seen: Seen, *, line: Mapping[str, Any]) -> None:
+        """Remember how far a log, which is held, was seen, and add a line about the batch; on the disk by its end."""
+        path = self._path(log)
         kept = {"size": seen.tree.size, "peaks": merkle.joined(seen.tree.peaks).hex()}
         _replace(path, json.dumps(kept | {"ref": seen.ref, "checkpoint": seen.note}).encode())
         with path.with_suffix(".batches").open("ab") as batches:
             batches.write(orjson.dumps(line) + b"\n")
 
     def _path(self, log: Log) -> Path:
-        return self._folder / "logs" / quote(log.region, safe="") / f"{quote(log.tenant_id, safe='')}.json"
+        return self._folder / "logs" / _file_name(log.region) / f"{_file_name(log.tenant_id)}.json"
 
 
 class Sink:
-    """The application: one batch of a log at a time, whatever its threads are."""
+    """The application: one batch of a log at a time, whatever threads and processes there are."""
 
     def __init__(self, *, store: Store, ring: Callable[[], KeyRing]) -> None:
         self._store = store
         self._ring = ring
         self.witness, self._key = store.key()
-        self._locks: dict[Log, threading.Lock] = {}
-        self._locking = threading.Lock()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
@@ -128,7 +139,7 @@ class Sink:
         ring = self._ring()
         batch = witnessing.opened(document, ring=ring)
         log = Log.named(batch.origin)
-        with self._lock(log):
+        with self._store.held(log):
             made = witnessing.accepted(batch, seen=self._store.seen(log), ring=ring)
             now = int(time.time())
             note = cosigned(made.note, by=self.witness, key=self._key, seconds=now)
@@ -146,9 +157,10 @@ class Sink:
             return 404, {"code": "not_found"}
         return (200, {"size": seen.tree.size, "checkpoint": seen.note}) if seen.note else (404, {"code": "not_found"})
 
-    def _lock(self, log: Log) -> threading.Lock:
-        with self._locking:
-            return self._locks.setdefault(log, threading.Lock())
+
+def _file_name(text: str) -> str:
+    """Return a name that is no way out of its folder: what `quote` leaves alone are the dots of `..`."""
+    return quote(text, safe="").replace(".", "%2E")
 
 
 def _replace(path: Path, content: bytes) -> None:

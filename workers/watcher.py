@@ -1,4 +1,4 @@
-"""The watcher: looks each second who lives, and sees to it that something is done about who does not.
+"""The watcher: looks every two seconds who lives, and sees to it that something is done about who does not.
 
 One thread looks and writes; what may take its time (a probe, a message to the broker, a recovery action) is done by
 threads that speak to one place each, and what came of it is written at a later look. So nobody who hangs can keep the
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -19,7 +19,7 @@ import structlog
 from django.db import Error, connection
 
 from apps.core import metrics
-from apps.health import actions
+from apps.health import actions, queries
 from apps.health.actions import ActionFailedError, Facts, Order, UnknownActionError
 from apps.health.lifecycle import Flip
 from apps.health.operations import canaries, impacts, inventory, looking, probing, recovery, upkeep, watch
@@ -35,7 +35,7 @@ from workers import canary, loop, probes
 
 log = structlog.get_logger(__name__)
 
-LOOK_EVERY_S: Final = 1.0
+LOOK_EVERY_S: Final = 2.0  # beyond a lease of 15 s: within 20 s with a look to spare
 NOTE_EVERY_S: Final = 5.0
 INVENTORY_EVERY_S: Final = 15.0
 UPKEEP_EVERY_S: Final = 60.0
@@ -104,20 +104,23 @@ class Watcher:
             consists_of = self._consists_of()
             self._queues = consists_of.queues
             inventory.keep(consists_of)
-        beats = liveness.beats(known=looking.known_processes())
-        found = looking.parts(beats)
-        ears = Ears(since, looking.late(found), watch.reporters(), watch.door_open())
-        trusted, _ = watch.mark(ears)
+        own = looking.own_parts()
+        beats = liveness.beats(known=looking.known_processes(own))
+        found = looking.parts(own, beats=beats)
+        ears = Ears(since, looking.late(found), watch.reporters(), looking.door_open(own))
+        trusted, at = watch.mark(ears)
         self._database(answered_ms)
         flips = [(f"operations/{part.name}", flip) for part in found for flip in looking.judge(part, trusted=trusted)]
         flips += [(str(row), flip) for row, flip in looking.clock(trusted=trusted)]
-        if self._due("note", every_s=NOTE_EVERY_S):
+        noted = self._due("note", every_s=NOTE_EVERY_S)
+        if noted:
             self._note(beats)
-        looking.mute()
+        if noted or flips:
+            looking.mute()
         self._settle()
         self._fly(trusted=trusted)
         self._ask()
-        self._recover(trusted=trusted)
+        self._recover(trusted=trusted, at=at)
         if self._due("upkeep", every_s=UPKEEP_EVERY_S):
             upkeep.purge()
         _say(flips)
@@ -136,18 +139,19 @@ class Watcher:
         for component_id, pool in impacts.bad_pools():
             impacts.note(component_id, jobs=liveness.unfinished(environment=pool))
         impacts.clear()
+        metrics.components_stand(queries.by_status())
         for beat in beats:
             if beat.lives:
                 metrics.heartbeat_seen(age_s=beat.age_s, role=beat.role)
 
     def _fly(self, *, trusted: bool) -> None:
         """Judge each queue's canary under way, and let the next one go where it is due and the broker is there."""
+        found = canaries.last(self._queues)
         away = looking.broker_away()
         for queue in self._queues:
-            newest = canaries.last(queue.queue)
+            newest = found.get(queue.queue)
             if newest is not None:
-                canaries.settle(queue, newest=newest, trusted=trusted and not away)
-                newest = canaries.last(queue.queue)
+                newest = canaries.settle(queue, newest=newest, trusted=trusted and not away)
             if canaries.due(newest) and not away:
                 pool = queue.environment
                 if trusted and pool is not None and canaries.deaf(queue=queue.queue, environment=pool):
@@ -160,8 +164,7 @@ class Watcher:
         for probe in probing.claim(limit=PROBES_AT_ONCE - len(self._probes)):
             self._probes[self._asking.submit(probes.ask, probe)] = probe.component_id
 
-    def _recover(self, *, trusted: bool) -> None:
-        at = now()
+    def _recover(self, *, trusted: bool, at: datetime) -> None:
         recovery.prove(at=at, trusted=trusted)
         if shedding.in_force() and not recovery.shed_wanted(at=at):
             shedding.let_go()

@@ -28,6 +28,7 @@ from apps.jobs.models import Environment
 from apps.jobs.operations import recover
 from apps.tenancy import keys
 from apps.tenancy.context import across_tenants
+from workers import canary
 from workers.execute import WORKER_ID_VARIABLE
 from workers.heart import Heart
 from workers.message import ForgedMessageError, check
@@ -80,7 +81,7 @@ class Worker:
         The arguments came through the broker: unchecked, whoever can write there could end anybody's running job by a
         message that names it and is sure to die.
         """
-        if self._heart is None or os.environ.get("OPS_POOL_CHILD") or not args:
+        if self._heart is None or os.environ.get("OPS_POOL_CHILD") or not args or sender.name == canary.TASK:
             return
         try:
             message = check(task=sender.name, args=list(args), key=keys.message_key())

@@ -8,7 +8,7 @@ their number is bounded, the rest share `other`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,6 +69,13 @@ _reactions_failed = _counter(
     "Reactions that failed at an event, by whether they will be tried again.",
     "reaction",
     "set_aside",
+)
+_components = Gauge(
+    "operations_components",
+    "Components of health by status, the platform's own and all tenants'.",
+    ["status"],
+    registry=_registry,
+    multiprocess_mode="mostrecent",  # the watcher counts them in the database
 )
 _webhook_tries = _counter(
     "operations_webhook_tries_total", "Requests to webhooks' receivers, by what came of them.", "outcome"
@@ -180,6 +187,12 @@ def events_behind(*, count: int, consumer: str) -> None:
 def reaction_failed(*, reaction: str, set_aside: bool) -> None:
     """Count a reaction that failed; `set_aside`: for good."""
     _reactions_failed.labels(reaction=reaction, set_aside=str(set_aside).lower()).inc()
+
+
+def components_stand(counts: Mapping[str, int]) -> None:
+    """Say how many components are in which status now, as counted in the database."""
+    for status, count in counts.items():
+        _components.labels(status=status).set(count)
 
 
 def webhook_tried(*, outcome: str) -> None:

@@ -21,7 +21,7 @@ HASH_HEX = 64
 
 
 class BadBatchError(ValueError):
-    """What was received is no batch; the message says what would be right."""
+    """What was received is no batch, or what was stored makes none; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,10 @@ class Batch:
 
 
 def batch(*, origin: str, root: bytes, note: str, entries: Sequence[Entry]) -> bytes:
-    """Return the bytes to be signed: `entries` side by side, the last of them the last under the note."""
+    """Return the bytes to be signed: `entries` side by side, the last of them the last under the note.
+
+    Raises `BadBatchError` for a record that is no text any more: what was written here was.
+    """
     return orjson.dumps(
         {
             "_type": STATEMENT_TYPE,
@@ -83,7 +86,11 @@ def received(payload: bytes) -> Batch:
 def _told(entry: Entry) -> dict[str, Any]:
     if entry.payload is None or entry.salt is None:
         return {"leaf": entry.leaf.hex()}
-    return {"payload": entry.payload.decode(), "salt": notes.encoded(entry.salt)}
+    try:
+        text = entry.payload.decode()
+    except UnicodeDecodeError as error:
+        raise BadBatchError(f"the bytes of record {entry.number} are not what was written") from error
+    return {"payload": text, "salt": notes.encoded(entry.salt)}
 
 
 def _leaf(told: dict[str, Any]) -> bytes:

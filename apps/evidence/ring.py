@@ -76,6 +76,13 @@ class KeyRing:
         """Return the raw public keys, by id, that may have signed what was said of a log at `size`."""
         return {key.kid: key.public for key in self.keys if key.covers(origin=origin, size=size)}
 
+    def speakers(self, *, origin: str, size: int) -> set[str]:
+        """Return the ids of the keys that may send on what a log was at `size`: those of then, and all that came later.
+
+        A backlog that outlasts a rotation is sent under the new key alone, its checkpoints signed by the old.
+        """
+        return {key.kid for key in self.keys if key.ends is None or size <= key.ends.get(origin, -1)}
+
 
 def key_of(jwk: Mapping[str, Any]) -> LogKey:
     """Return the key that a JWK with `begins` (and `ends`) is; the private half where it is in there."""

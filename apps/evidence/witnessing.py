@@ -63,7 +63,7 @@ def opened(document: Mapping[str, Any], *, ring: KeyRing) -> batches.Batch:
         raise NotAcceptedError("bad_batch", str(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NotAcceptedError("bad_envelope", "a DSSE envelope of a batch of one log would be right") from error
-    if not by & ring.publics(origin=batch.origin, size=batch.size).keys():
+    if not by & ring.speakers(origin=batch.origin, size=batch.size):
         raise NotAcceptedError("bad_signature", f"the key that signed was not in use at size {batch.size}")
     return batch
 

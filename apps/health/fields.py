@@ -157,10 +157,21 @@ class OneComponentFields(ComponentFields):
     """A component with its history."""
 
     terms = TermsReadFields()
+    by_tenant = serializers.DictField(
+        child=serializers.IntegerField(), allow_null=True, help_text="whom it hits, for the platform alone; else null"
+    )
     due_at = serializers.DateTimeField(allow_null=True, help_text="when silence will change it")
     latencies = PercentileFields()
     flips = FlipFields(many=True, help_text="the last fifty, newest first")
     receipts = RecoveryReceiptFields(many=True, help_text="the last twenty recoveries, newest first")
+
+
+class ModuleFields(serializers.Serializer[Any]):
+    """A module in one word."""
+
+    module = serializers.CharField()
+    status = serializers.ChoiceField(STATUSES, help_text="the worst of its components that nobody has muted")
+    components = serializers.IntegerField()
 
 
 class HealthFields(serializers.Serializer[Any]):
@@ -173,4 +184,5 @@ class HealthFields(serializers.Serializer[Any]):
     stale = serializers.BooleanField(help_text="the watcher has not looked for 15 seconds")
     counts = serializers.DictField(child=serializers.IntegerField(), help_text="components by status")
     withheld = serializers.IntegerField(help_text="components that a policy withholds from the caller")
+    modules = ModuleFields(many=True)
     components = ComponentFields(many=True)

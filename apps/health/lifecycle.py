@@ -172,7 +172,10 @@ def distrusted(standing: Standing, *, at: datetime) -> Step:
 
 
 def awaited_anew(standing: Standing, *, at: datetime) -> Standing:
-    """Return the standing once the plane trusts its ears again: whoever was not heard meanwhile has his time anew."""
+    """Return the standing once the plane trusts its ears again: whoever was not heard meanwhile has his time anew.
+
+    The watcher says it of all rows at once, by a statement of the same words (`operations.watch.ANEW`).
+    """
     return standing if standing.status in {Status.PAUSED, Status.DOWN} else replace(standing, awaited_from=at)
 
 

@@ -11,7 +11,7 @@ from django.db.models import Q
 
 from apps.core.database import rows
 from apps.health import windows
-from apps.health.models import Component, Flip, Impact, MinuteWindow, Receipt, Watch
+from apps.health.models import STATUSES, Component, Flip, Impact, MinuteWindow, Receipt, Watch
 from apps.health.windows import Window
 
 FLIPS_SHOWN, RECEIPTS_SHOWN = 50, 20
@@ -28,6 +28,9 @@ SELECT clock_timestamp(), w.looked_at, w.distrusted_since,
        w.looked_at IS NULL OR w.looked_at < clock_timestamp() - interval '15 s'
   FROM (SELECT 1) AS one LEFT JOIN health_watch w ON w.name = 'watcher'
 """
+
+
+COUNTED = "SELECT status, count(*) FROM health_status WHERE deleted_at IS NULL GROUP BY status"
 
 
 class Watched(NamedTuple):
@@ -60,6 +63,11 @@ def one(visible: Q, *, module: str, component: str) -> Component | None:
 def jobs_hit(*, tenant_id: str) -> dict[UUID, int]:
     """Return component → how many of the tenant's unfinished jobs are where it is not well."""
     return dict(Impact.every.filter(tenant_id=tenant_id).values_list("component_id", "jobs"))
+
+
+def hit(component_id: UUID) -> dict[str, int]:
+    """Return tenant → its unfinished jobs where the component is not well; names, so for the platform alone."""
+    return dict(Impact.every.filter(component_id=component_id).values_list("tenant_id", "jobs"))
 
 
 def flips(component_id: UUID, *, limit: int = FLIPS_SHOWN) -> Sequence[Flip]:
@@ -95,3 +103,14 @@ def watch() -> Watch | None:
 def named(*, module: str, component: str) -> Component | None:
     """Return a component of the platform's own by its name."""
     return Component.every.filter(tenant=None, module=module, component=component, deleted_at=None).first()
+
+
+def not_well() -> int:
+    """Return how many components are not well, in the current context."""
+    return Component.every.filter(status__in=["degraded", "down", "unknown"], deleted_at=None).count()
+
+
+def by_status() -> dict[str, int]:
+    """Return how many components are in each status, in the current context."""
+    counted = dict(rows(COUNTED, []))
+    return {status: int(counted.get(status, 0)) for status in STATUSES}

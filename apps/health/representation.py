@@ -39,13 +39,21 @@ def component(row: Component, *, now: datetime, mine: Mapping[UUID, int] | None)
     }
 
 
-def history(row: Component, *, hour: Window, flips: Iterable[Flip], receipts: Iterable[Receipt]) -> dict[str, Any]:
-    """Return what one component's page has beyond how it stands."""
+def history(
+    row: Component,
+    *,
+    by_tenant: Mapping[str, int] | None,
+    hour: Window,
+    flips: Iterable[Flip],
+    receipts: Iterable[Receipt],
+) -> dict[str, Any]:
+    """Return what one component's page has beyond how it stands. `by_tenant`: for the platform's eyes alone."""
     shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
     latencies = {name: windows.percentile(hour.latencies, share=share) for name, share in shares.items()}
     return {
         "terms": {name: getattr(row, name) for name in TERMS},
         "due_at": row.due_at,
+        "by_tenant": None if by_tenant is None else dict(by_tenant),
         "latencies": {**latencies, "count": sum(hour.latencies)},
         "flips": [{name: getattr(flip, name) for name in FLIP} for flip in flips],
         "receipts": [
@@ -58,3 +66,11 @@ def worst(rows: Iterable[Component]) -> str:
     """Return the worst status of a map, of what does not merely suffer from another's outage; `up` of nothing."""
     found = {row.status for row in rows if not row.muted_by and (row.expected or row.status != "new")}
     return next((status for status in WORST_FIRST if status in found), "up")
+
+
+def modules(rows: Iterable[Component]) -> list[dict[str, Any]]:
+    """Return each module of a map in one word, by name."""
+    found: dict[str, list[Component]] = {}
+    for row in rows:
+        found.setdefault(row.module, []).append(row)
+    return [{"module": name, "status": worst(own), "components": len(own)} for name, own in sorted(found.items())]

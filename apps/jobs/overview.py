@@ -32,10 +32,10 @@ SELECT status, count(*) FROM (SELECT status FROM jobs ORDER BY job_id DESC LIMIT
 """
 
 FAILURES = """
-SELECT job_id, tenant_id, type, status, attempt, error, finished_at
-  FROM (SELECT job_id, tenant_id, type, status, attempt, error, finished_at FROM jobs
+SELECT job_id, tenant_id, type, outcome, attempt, error, finished_at
+  FROM (SELECT job_id, tenant_id, type, outcome, attempt, error, finished_at FROM jobs
          ORDER BY job_id DESC LIMIT %(stretch)s) AS newest
- WHERE status IN ('failed', 'timed_out') ORDER BY finished_at DESC LIMIT %(limit)s
+ WHERE outcome IN ('failed', 'timed_out') ORDER BY finished_at DESC LIMIT %(limit)s
 """
 
 POOLS = """
@@ -61,7 +61,7 @@ class Failure(NamedTuple):
     job_id: UUID
     tenant_id: str
     type: str
-    status: str
+    outcome: str
     attempt: int
     error: dict[str, Any] | None
     finished_at: datetime

@@ -28,6 +28,8 @@ SCOPES: Final = frozenset(
         "metrics:read",
     }
 )
+# Who may change tickets may read them.
+INCLUDED_IN: Final = {"tickets:read": "tickets:write"}
 
 
 class AllTenants(Enum):
@@ -64,8 +66,8 @@ class ServicePrincipal:
         return f"{self.issuer} {self.subject} {tenants}"
 
     def may(self, scope: str) -> bool:
-        """Return whether the token carries `scope`."""
-        return scope in self.scopes
+        """Return whether the token carries `scope`, or one that includes it."""
+        return scope in self.scopes or INCLUDED_IN.get(scope) in self.scopes
 
     def may_act_for(self, tenant_id: str) -> bool:
         """Return whether the token was given for `tenant_id`."""

@@ -116,6 +116,8 @@ def on_ticket_news(event: Event) -> None:
         telling.acknowledged(ticket, by=by, cause=cause)
     elif event.type == events.RESOLVED:
         telling.over(ticket, by=by, cause=cause)
+    elif event.type == events.MERGED:
+        telling.silenced(ticket, by=by, cause=cause)
 
 
 def _report(

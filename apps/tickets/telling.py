@@ -68,6 +68,12 @@ def over(ticket: Ticket, *, by: str, cause: UUID) -> None:
         _message(ticket, f"Resolved: {ticket.issue}", to=words, by=by, cause=cause)
 
 
+def silenced(ticket: Ticket, *, by: str, cause: UUID) -> None:
+    """End the alerts about a ticket that was merged: another one calls from now on. Its failure's own goes on."""
+    for key in (*_escalations(ticket), *(_breach(ticket, goal) for goal in Goal)):
+        _settle(ticket, "resolve", key=key, by=by, cause=cause)
+
+
 def _alert(ticket: Ticket, summary: str, *, key: str, to: Sequence[str], cause: UUID) -> None:
     _say(ticket, "trigger", "alert", summary, key=key, to=to, by=BY, cause=cause)
 

@@ -15,7 +15,7 @@ import psutil
 import psycopg
 import redis
 
-from opsplatform.demo import killing, place, story
+from opsplatform.demo import killing, place, story, trouble
 from opsplatform.demo.telling import NotTrueError, Telling
 from opsplatform.embedded import EmbeddedError
 from opsplatform.plane import Plane, PlaneError
@@ -103,7 +103,14 @@ def _options() -> argparse.Namespace:
 def _play(tell: Telling, curtain: Curtain, *, home: Path) -> None:
     """Start the plane, tell the story, stop the plane, whatever happens between."""
     port, flower_port = place.free_ports()
-    plane = curtain.plane = Plane(home=home, port=port, flower_port=flower_port)
+    with trouble.mail_server() as mailbox:
+        variables = {"EMAIL_URL": mailbox.url}
+        plane = curtain.plane = Plane(home=home, port=port, flower_port=flower_port, variables=variables)
+        _tell(tell, curtain, plane=plane, mailbox=mailbox)
+    tell.check(not place.still_running(home=home), "everything was stopped, nothing is left running")
+
+
+def _tell(tell: Telling, curtain: Curtain, *, plane: Plane, mailbox: trouble.Mailbox) -> None:
     tell.chapter("A plane comes up, out of wheels: no root rights, no container, no database to install")
     tell.say(f"in {plane.home}")
     plane.launch()
@@ -115,9 +122,9 @@ def _play(tell: Telling, curtain: Curtain, *, home: Path) -> None:
                 chapter(stage)
             job_id = killing.kill_a_worker(stage)
             killing.tell_timeline(stage, job_id)
+            trouble.fail_for_good(stage, mailbox)
             story.check_events(stage, job_id)
             story.check_evidence(stage, job_id)
-    tell.check(not place.still_running(home=home), "everything was stopped, nothing is left running")
 
 
 def _wait_until_ready(plane: Plane, *, tell: Telling) -> None:

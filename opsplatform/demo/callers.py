@@ -54,6 +54,13 @@ class Module:
         """Read a job."""
         return self._ask("GET", f"/operations/jobs/{job_id}")
 
+    def get(self, path: str) -> dict[str, Any]:
+        """Read what is at `path`; raise `NotTrueError` where that is refused."""
+        answer = self._ask("GET", path)
+        if answer.status != http.HTTPStatus.OK:
+            raise NotTrueError(f"GET {path} was refused: {answer.status} {answer.body}")
+        return answer.body
+
     def timeline(self, job_id: str) -> list[dict[str, Any]]:
         """Read a job's story, oldest first."""
         return list(self._ask("GET", f"/operations/jobs/{job_id}/timeline").body["items"])
@@ -72,8 +79,9 @@ class Module:
 
 
 def module(*, plane: Plane, name: str, tenant: str) -> Module:
-    """Return the module `name` of `tenant`, with a fresh token that may submit and read jobs."""
-    scopes = ["--scope", "jobs:submit", "--scope", "jobs:read"]
+    """Return the module `name` of `tenant`, with a fresh token for its jobs, its alerts and its tickets."""
+    wanted = ("jobs:submit", "jobs:read", "notify:read", "tickets:write")
+    scopes = [word for scope in wanted for word in ("--scope", scope)]
     token = manage(plane=plane, words=["issue_token", "--subject", name, "--tenant", tenant, *scopes])
     return Module(name=name, tenant=tenant, url=plane.url, token=token.strip())
 

@@ -40,6 +40,8 @@ class Stage:
     globex: Module
     witness: Witness
     accepted: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    tickets: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
     @property
@@ -195,6 +197,7 @@ def check_events(stage: Stage, job_id: str) -> None:
     stage.tell.chapter("What the event stream told meanwhile")
     names = {
         **dict.fromkeys(stage.accepted, "operations.job.completed"),
+        **dict.fromkeys(stage.failed, "operations.job.failed"),
         **dict.fromkeys(stage.refused, "operations.job.rejected"),
     }
     seen: list[dict[str, Any]] = []
@@ -235,8 +238,9 @@ def check_evidence(stage: Stage, job_id: str) -> None:
         within_s=EMITTED_WITHIN_S,
     )
     counts = found["by_predicate"]
+    ended = len(stage.accepted) + len(stage.failed)
     stage.tell.check(
-        counts.get("admission") == counts.get("outcome") == len(stage.accepted)
+        (counts.get("admission"), counts.get("outcome")) == (ended, ended + len(stage.tickets))
         and counts.get("refusal") == len(stage.refused)
         and not (found["findings"] or found["missing"] or found["open"]),
         f"{found['records']} records, verified from the first to the last checkpoint: {counts.get('admission')} "

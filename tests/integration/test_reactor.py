@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from apps.events import operations
 from apps.events.models import Event
@@ -27,6 +27,12 @@ def note(event: Event) -> None:
     heard.append(event.subject)
     if event.subject in refused:
         raise refused[event.subject]()
+
+
+def hang_up() -> Exception:
+    """Lose the session, as when PostgreSQL restarts."""
+    connection.connection.close()
+    return OperationalError("the connection is lost")
 
 
 def listen(event: Event) -> None:
@@ -170,13 +176,27 @@ class TestFailing:
         self, reactor: Reactor, control: Control, look: Look
     ) -> None:
         (subject,) = numbered(control)
-        refused[subject] = lambda: OperationalError("the connection is lost")
+        refused[subject] = hang_up
+        with control(), pytest.raises(OperationalError):
+            reactor.step()
+        connection.close()
+        refused.clear()
         with control():
-            with pytest.raises(OperationalError):
-                reactor.step()
-            refused.clear()
             reactor.step()
         assert positions(look)["note"] == 1
+
+    def test_a_deadlock_or_a_statement_that_takes_too_long_is_the_reactions_own_and_the_others_go_on(
+        self, reactor: Reactor, control: Control, look: Look
+    ) -> None:
+        bad, good = numbered(control, count=2)
+        refused[bad] = lambda: OperationalError("canceling statement due to statement timeout")
+        with control():
+            for _ in range(len(PAUSES_S) + 1):
+                self.pass_the_pause(reactor)
+                reactor.step()
+        assert [row["error_class"] for row in kept(look)] == ["OperationalError"]
+        assert positions(look) == {"note": 2, "listen": 2}
+        assert heard[-1] == good
 
     @staticmethod
     def pass_the_pause(reactor: Reactor) -> None:

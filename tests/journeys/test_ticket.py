@@ -65,8 +65,8 @@ def test_a_failing_job_has_a_ticket_that_two_race_for_and_two_successes_resolve(
         each.start()
     for each in racers:
         each.join(timeout=30)
-    for each in callers:
-        each.close()
+    for caller in callers:
+        caller.close()
     assert sorted(each.status_code for each in answers) == [200, 409]
     (late,) = [each.json() for each in answers if each.status_code == 409]
     assert (late["code"], late["version"]) == ("changed_meanwhile", ticket["version"] + 1)

@@ -52,7 +52,7 @@ SELECT l.tenant_id, l.region, coalesce(o.emitted, 0), coalesce(o.owed, 0), coale
 # The checkpoint that covers most of what one batch may hold; one that alone covers more is taken whole.
 UPTO = """
 (SELECT size, root, note FROM evidence_checkpoints WHERE tenant_id = %(tenant)s AND region = %(region)s
-    AND size > %(start)s AND size <= %(start)s + %(most)s ORDER BY size DESC LIMIT 1)
+    AND size > %(start)s AND size <= %(start)s::bigint + %(most)s ORDER BY size DESC LIMIT 1)
 UNION ALL
 (SELECT size, root, note FROM evidence_checkpoints WHERE tenant_id = %(tenant)s AND region = %(region)s
     AND size > %(start)s ORDER BY size LIMIT 1)
@@ -107,8 +107,12 @@ WITH asked AS (
 )
 {event_log.APPEND.format(source="news")}
 """
+# Nothing is owed of a log that was accepted meanwhile, by whoever leads: its row says so, and is held to the end.
 OWED_UPTO = """
-UPDATE evidence_outlets SET owed = greatest(owed, %(upto)s) WHERE tenant_id = %(tenant)s AND region = %(region)s
+UPDATE evidence_outlets o SET owed = greatest(o.owed, %(upto)s)
+  FROM (SELECT outlet_id, greatest(owed, emitted) AS told FROM evidence_outlets
+         WHERE tenant_id = %(tenant)s AND region = %(region)s AND failing_since IS NOT NULL FOR NO KEY UPDATE) AS before
+ WHERE o.outlet_id = before.outlet_id RETURNING before.told
 """
 
 
@@ -228,10 +232,15 @@ def note_failed(standings: Sequence[Standing], *, error: str, pause_s: float) ->
         cursor.execute(NOTE_FAILED, values)
 
 
-def note_owed(log: Log, *, upto: int) -> None:
-    """Note that the jobs of a log's records below `upto` were told that their evidence is owed."""
+def note_owed(log: Log, *, upto: int) -> int | None:
+    """Note that the jobs of a log's records below `upto` are told that their evidence is owed; return from where on.
+
+    None for a log that does not fail any more. To be called in the transaction that tells them.
+    """
     with preparing() as cursor:
         cursor.execute(OWED_UPTO, {"tenant": log.tenant_id, "region": log.region, "upto": upto})
+        row = cursor.fetchone()
+    return row[0] if row else None
 
 
 def _bytes(value: bytes | memoryview | None) -> bytes | None:

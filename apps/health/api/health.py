@@ -52,6 +52,7 @@ class Health(APIView):
                 "stale": watched.stale,
                 "counts": {status: counts[status] for status in STATUSES},
                 "withheld": len(found) - len(shown),
+                "modules": representation.modules(shown),
                 "components": [representation.component(row, now=watched.now, mine=mine) for row in shown],
             }
         )
@@ -81,6 +82,7 @@ class OneComponent(APIView):
             mine = None if tenant_id is None else queries.jobs_hit(tenant_id=tenant_id)
             found: dict[str, Any] = representation.component(row, now=now, mine=mine) | representation.history(
                 row,
+                by_tenant=queries.hit(row.component_id) if tenant_id is None else None,
                 hour=queries.last_hour(row.component_id, now=now),
                 flips=queries.flips(row.component_id),
                 receipts=queries.receipts(row.component_id),

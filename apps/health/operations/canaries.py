@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -19,10 +20,11 @@ from apps.health.operations.standing import Measured, hear
 from apps.jobs import liveness
 
 LAST = """
-SELECT canary_id, enqueued_at, sent, started_at, committed_at, word,
+SELECT newest.queue, canary_id, enqueued_at, sent, started_at, committed_at, word,
        extract(epoch FROM clock_timestamp() - enqueued_at),
        extract(epoch FROM clock_timestamp() - coalesce(settled_at, enqueued_at))
-  FROM health_canaries WHERE queue = %s ORDER BY canary_id DESC LIMIT 1
+  FROM unnest(%s::text[]) AS wanted(queue) CROSS JOIN LATERAL (
+       SELECT * FROM health_canaries c WHERE c.queue = wanted.queue ORDER BY canary_id DESC LIMIT 1) AS newest
 """
 START = """
 UPDATE health_canaries SET started_at = clock_timestamp(), process_id = %s WHERE canary_id = %s AND started_at IS NULL
@@ -68,12 +70,12 @@ class Last(NamedTuple):
     settled_s: float
 
 
-def last(queue: str) -> Last | None:
-    """Return the newest canary of a queue."""
-    found = rows(LAST, [queue])
-    if not found:
-        return None
-    return Last(*found[0])._replace(age_s=float(found[0][6]), settled_s=float(found[0][7]))
+def last(queues: Sequence[Queue]) -> dict[str, Last]:
+    """Return queue → its newest canary."""
+    found = {row[0]: Last(*row[1:]) for row in rows(LAST, [[each.queue for each in queues]])}
+    return {
+        name: each._replace(age_s=float(each.age_s), settled_s=float(each.settled_s)) for name, each in found.items()
+    }
 
 
 def release(queue: Queue) -> UUID:
@@ -112,18 +114,22 @@ def due(newest: Last | None) -> bool:
     return newest.age_s >= canary.EVERY_S
 
 
-def settle(queue: Queue, *, newest: Last, trusted: bool) -> tuple[Flip, ...]:
-    """Judge a canary under way; write what its end says of the queue, and return the flips."""
+def settle(queue: Queue, *, newest: Last, trusted: bool) -> Last:
+    """Judge a canary under way; write what its end says of the queue, and return the canary as it is now."""
     if newest.word != Word.WAITING:
-        return ()
+        return newest
     idle, claimed = None, 0
     if queue.environment is not None and newest.age_s >= canary.PATIENCE_S:
         idle, claimed = liveness.activity(environment=queue.environment, since=newest.enqueued_at)
     word = canary.judge(
         Flight(newest.age_s, newest.sent, newest.committed_at is not None, claimed_since=claimed, idle=idle)
     )
-    if word is Word.WAITING:
-        return ()
+    if word is not Word.WAITING:
+        _end(queue, newest=newest, word=word, trusted=trusted)
+    return newest._replace(word=word.value, settled_s=newest.settled_s if word is Word.WAITING else 0.0)
+
+
+def _end(queue: Queue, *, newest: Last, word: Word, trusted: bool) -> tuple[Flip, ...]:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(SETTLE, [word.value, newest.canary_id])

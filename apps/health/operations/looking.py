@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
 
-from apps.core.database import rows
+from apps.core.database import loaded, rows
 from apps.health import lifecycle
 from apps.health.lifecycle import Flip, Signal, Status
 from apps.health.models import PLATFORM, Component
@@ -18,6 +18,11 @@ from apps.jobs.liveness import Beat
 
 AT_ONCE = 500
 LOST, DEAF = "lost", "deaf"
+NOTED_EVERY = timedelta(seconds=12)  # a part that is up is written of less often than it beats
+OWN_PARTS = """
+SELECT component, status, last_check, instances FROM health_status
+ WHERE tenant_id IS NULL AND module = 'operations' AND kind = 'process' AND deleted_at IS NULL
+"""
 BROKER_AWAY = "SELECT opened_at FROM breakers WHERE name = 'broker'"
 # What depends on something that is down is muted, also when it went bad first; and no longer than that lasts.
 MUTE = """
@@ -28,6 +33,7 @@ WITH wanted AS (
       LEFT JOIN health_status p ON p.module || '/' || p.component = ANY (c.depends_on) AND p.deleted_at IS NULL
            AND p.status = 'down' AND (p.tenant_id IS NULL OR p.tenant_id IS NOT DISTINCT FROM c.tenant_id)
      WHERE c.status IN ('degraded', 'down', 'unknown') AND c.deleted_at IS NULL
+       AND (c.depends_on <> '{}' OR c.muted_by <> '{}')
      GROUP BY c.component_id
 )
 UPDATE health_status c SET muted_by = wanted.above, revision = revision + 1 FROM wanted
@@ -39,11 +45,21 @@ UPDATE health_status SET muted_by = '{}', revision = revision + 1
 """
 
 
+class Own(NamedTuple):
+    """A part of the plane's as it was at the last look, and the processes that lived then, by id."""
+
+    name: str
+    status: str
+    last_check: datetime | None
+    known: Mapping[str, Mapping[str, Any]]
+
+
 class Part(NamedTuple):
     """The processes of one part of the plane: what was known of them, what they are now."""
 
     name: str
     status: str
+    last_check: datetime | None
     known: Mapping[str, Mapping[str, Any]]
     living: Sequence[Beat]
     lost: Sequence[Beat]
@@ -61,25 +77,27 @@ def clock(*, trusted: bool) -> list[tuple[Component, Flip]]:
     return found
 
 
-def parts(beats: Sequence[Beat]) -> list[Part]:
+def own_parts() -> list[Own]:
+    """Return the plane's parts that are processes, as they were at the last look."""
+    return [Own(name, status, seen, loaded(known)) for name, status, seen, known in rows(OWN_PARTS, [])]
+
+
+def parts(own: Sequence[Own], *, beats: Sequence[Beat]) -> list[Part]:
     """Return the plane's parts with their processes, those that were lost without a word among them."""
-    own_parts = Component.every.filter(tenant=None, module=PLATFORM, kind="process", deleted_at=None)
     by_id = {str(beat.process_id): beat for beat in beats}
     found = []
-    for name, status, instances in own_parts.values_list("component", "status", "instances"):
-        own = [beat for beat in beats if beat.part == name]
-        living = [beat for beat in own if beat.lives]
-        lost = [
-            by_id[each] for each in instances if each in by_id and _lost(by_id[each], said=instances[each], own=own)
-        ]
-        found.append(Part(name, status, instances, living, lost))
+    for part in own:
+        mine = [beat for beat in beats if beat.part == part.name]
+        living = [beat for beat in mine if beat.lives]
+        there = [(by_id[each], said) for each, said in part.known.items() if each in by_id]
+        lost = [beat for beat, said in there if _lost(beat, said=said, own=mine)]
+        found.append(Part(part.name, part.status, part.last_check, part.known, living, lost))
     return found
 
 
-def known_processes() -> list[UUID]:
+def known_processes(own: Sequence[Own]) -> list[UUID]:
     """Return the ids of every process that was alive at the last look."""
-    found = Component.every.filter(tenant=None, module=PLATFORM, kind="process").values_list("instances", flat=True)
-    return [UUID(each) for instances in found for each in instances]
+    return [UUID(each) for part in own for each in part.known]
 
 
 def late(found: Sequence[Part]) -> tuple[int, int]:
@@ -91,14 +109,21 @@ def late(found: Sequence[Part]) -> tuple[int, int]:
     return sum(len(part.lost) for part in heard), sum(len(part.known) for part in heard)
 
 
+def door_open(own: Sequence[Own]) -> bool:
+    """Say whether the web process, through which modules report, is not down."""
+    return not any(part.name == "web" and part.status == Status.DOWN for part in own)
+
+
 def judge(part: Part, *, trusted: bool) -> tuple[Flip, ...]:
     """Write what its processes say of a part of the plane; return the flips."""
     instances = {str(beat.process_id): {"in_order": beat.in_order} for beat in part.living}
     newest = max((beat.beat_at for beat in part.living), default=None)
+    if not part.lost and part.status == Status.UP and instances == part.known and _merely_beats(part, newest):
+        return ()
     with transaction.atomic():
         row = Component.every.select_for_update(no_key=True).get(tenant=None, module=PLATFORM, component=part.name)
         fresh = newest is not None and (row.last_check is None or newest > row.last_check)
-        if not part.lost and not fresh and instances.keys() == row.instances.keys():
+        if not part.lost and not fresh and instances == row.instances:
             return ()
         if part.lost and not trusted:
             # Kept as they were known, so that they are asked about again once the plane trusts its ears.
@@ -172,6 +197,13 @@ def mute() -> None:
     with connection.cursor() as cursor:
         cursor.execute(MUTE)
         cursor.execute(CLEAR)
+
+
+def _merely_beats(part: Part, newest: datetime | None) -> bool:
+    """Say whether all that can be told of a part that is up is one more beat: that is written now and then only."""
+    if newest is None or part.last_check is None:
+        return False
+    return newest - part.last_check < NOTED_EVERY
 
 
 def _ticks(row: Component) -> bool:

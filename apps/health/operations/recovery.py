@@ -46,11 +46,11 @@ def rule_of(policy: Policy) -> Rule:
 
 def called_for(*, at: datetime, policy_id: str | None = None) -> list[Called]:
     """Return what the policies call for now, of one or of all that are enabled; writes nothing."""
+    bad = list(Component.every.filter(status__in=["degraded", "down", "unknown"], deleted_at=None))
+    if not bad:
+        return []
     policies = Policy.objects.filter(policy_id=policy_id) if policy_id else Policy.objects.filter(enabled=True)
     rules = [(policy, rule_of(policy)) for policy in policies]
-    if not rules:
-        return []
-    bad = list(Component.every.filter(status__in=["degraded", "down", "unknown"], deleted_at=None))
     return [
         Called(policy, row, _verdict(policy, rule, row=row, at=at))
         for row in bad

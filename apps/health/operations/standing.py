@@ -69,9 +69,9 @@ def now() -> datetime:
 
 
 def terms_of(row: Component) -> Terms:
-    """Return what was agreed of a component."""
+    """Return what was agreed of a component. The interval of what the plane asks itself is its own: no deadline."""
     return Terms(
-        interval_s=row.interval_s,
+        interval_s=None if row.probe else row.interval_s,
         grace_s=row.grace_s,
         failures=row.failure_threshold,
         successes=row.success_threshold,

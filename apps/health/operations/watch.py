@@ -7,17 +7,17 @@ from typing import NamedTuple
 
 from django.db import connection, transaction
 
+from apps.core.database import rows
 from apps.health import events, trust
-from apps.health.models import Component
 from apps.health.models import Watch as WatchRow
 from apps.health.operations import standing
 from apps.health.trust import Ears
 
 NAME = "watcher"
 MARK = """
-INSERT INTO health_watch AS w (name, looked_at, reason) VALUES (%(name)s, clock_timestamp(), '')
+INSERT INTO health_watch AS w (name, looked_at, reason) VALUES (%s, clock_timestamp(), '')
 ON CONFLICT (name) DO UPDATE SET looked_at = clock_timestamp()
-RETURNING clock_timestamp()
+RETURNING clock_timestamp(), distrusted_since, troubled_at, reason
 """
 SINCE = "SELECT extract(epoch FROM clock_timestamp() - looked_at) FROM health_watch WHERE name = %s"
 # Those whom the clock judges, and how many of them it would call late now. Who is unknown was counted before.
@@ -26,10 +26,6 @@ SELECT count(*) FILTER (WHERE status = 'grace' OR due_at <= clock_timestamp()), 
   FROM health_status
  WHERE interval_s IS NOT NULL AND deleted_at IS NULL AND module <> 'operations'
    AND status IN ('up', 'grace', 'degraded') AND last_check > awaited_from - interval '1 day'
-"""
-DOOR = """
-SELECT count(*) FROM health_status
- WHERE tenant_id IS NULL AND module = 'operations' AND component = 'web' AND status = 'down' AND deleted_at IS NULL
 """
 # Whoever could not be heard has his time anew; at a row that has a deadline the clock looks at once, and finds it.
 ANEW = """
@@ -61,31 +57,20 @@ def reporters() -> tuple[int, int]:
     return int(late), int(of)
 
 
-def door_open() -> bool:
-    """Say whether the web process, through which modules report, is not down."""
-    with connection.cursor() as cursor:
-        cursor.execute(DOOR)
-        (down,) = cursor.fetchone() or (0,)
-    return not down
-
-
 def mark(ears: Ears) -> Trust:
     """Note that the watcher looks, and whether it trusts its ears; return that. Tells of a change by an event."""
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute(MARK, {"name": NAME})
-            (at,) = cursor.fetchone() or (standing.now(),)
-        row = WatchRow.objects.select_for_update().get(name=NAME)
+        ((at, since, troubled_at, reason),) = rows(MARK, [NAME])
         trouble = trust.trouble(ears)
         if trouble is not None:
-            _doubt(row, reason=trouble, at=at)
-        elif row.distrusted_since is not None and row.troubled_at is not None:
-            if trust.settled(quiet_s=(at - row.troubled_at).total_seconds()):
-                _believe(row)
+            _doubt(since=since, reason=trouble, at=at)
+        elif since is not None and troubled_at is not None:
+            if trust.settled(quiet_s=(at - troubled_at).total_seconds()):
+                _believe(reason=reason)
                 return Trust(True, at)
         elif ears.since_look_s is None:
             anew()
-        return Trust(trouble is None and row.distrusted_since is None, at)
+        return Trust(trouble is None and since is None, at)
 
 
 def leave() -> None:
@@ -99,25 +84,18 @@ def anew() -> None:
         cursor.execute(ANEW)
 
 
-def _doubt(row: WatchRow, *, reason: str, at: datetime) -> None:
-    WatchRow.objects.filter(name=NAME).update(
-        troubled_at=at, distrusted_since=row.distrusted_since or at, reason=reason
-    )
-    if row.distrusted_since is None:
+def _doubt(*, since: datetime | None, reason: str, at: datetime) -> None:
+    WatchRow.objects.filter(name=NAME).update(troubled_at=at, distrusted_since=since or at, reason=reason)
+    if since is None:
         _tell(events.DISTRUSTED, reason=reason)
 
 
-def _believe(row: WatchRow) -> None:
+def _believe(*, reason: str) -> None:
     WatchRow.objects.filter(name=NAME).update(troubled_at=None, distrusted_since=None, reason="")
     anew()
-    _tell(events.TRUSTED, reason=row.reason)
+    _tell(events.TRUSTED, reason=reason)
 
 
 def _tell(event_type: str, *, reason: str) -> None:
     told = {"event_type": event_type, "event_subject": NAME, "event_data": {"reason": reason}}
     standing.tell([told], tenant_id=None)
-
-
-def silent() -> int:
-    """Return how many components read unknown."""
-    return Component.every.filter(status="unknown", deleted_at=None).count()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from apps.core.database import preparing
 from apps.core.rate import Rate
 from apps.core.rate import left as rate_left
-from apps.jobs.scheduling import TenantShare, Waiting, buckets
+from apps.jobs.scheduling import TenantShare, Waiting, buckets, rates_of
 
 LEFT = """
 SELECT r.bucket, floor(coalesce(least(r.burst, b.tokens + r.per_s * greatest(0, extract(epoch FROM
@@ -34,6 +34,15 @@ ON CONFLICT (bucket) DO UPDATE
 SPENT = """
 SELECT substr(bucket, 8), tokens, extract(epoch FROM clock_timestamp() - refilled_at)::float8 FROM rate_buckets
  WHERE starts_with(bucket, 'tenant:') AND tokens < 1 AND refilled_at > clock_timestamp() - interval '1 hour'
+"""
+
+
+IDLE = """
+SELECT bucket, tokens, extract(epoch FROM clock_timestamp() - refilled_at)::float8 FROM rate_buckets
+ WHERE refilled_at < clock_timestamp() - interval '1 hour'
+"""
+FORGET = """
+DELETE FROM rate_buckets WHERE bucket = ANY (%s) AND refilled_at < clock_timestamp() - interval '1 hour'
 """
 
 
@@ -71,6 +80,25 @@ def spent(shares: Mapping[str, TenantShare]) -> list[str]:
         for tenant_id, tokens, age_s in rows
         if (rate := known.get(tenant_id)) is not None and rate_left(rate, tokens=tokens, age_s=age_s) < 1
     ]
+
+
+def forget_full(rates_of_types: Mapping[str, Rate], *, shares: Mapping[str, TenantShare]) -> int:
+    """Forget buckets that nothing was taken from for an hour and that are full again; return how many.
+
+    No row says the same. One that has no rate now is kept: nobody can say whether it is full.
+    """
+    with preparing() as cursor:
+        cursor.execute(IDLE)
+        idle = cursor.fetchall()
+        known = {**rates_of_types, **rates_of([bucket.partition(":")[2] for bucket, *_ in idle], shares=shares)}
+        full = [
+            bucket
+            for bucket, tokens, age_s in idle
+            if (rate := known.get(bucket)) is not None and rate_left(rate, tokens=tokens, age_s=age_s) >= rate.burst
+        ]
+        if full:
+            cursor.execute(FORGET, [full])
+    return len(full)
 
 
 def take(dispatched: Iterable[Waiting], *, rates: Mapping[str, Rate]) -> None:

@@ -20,7 +20,7 @@ SELECT (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE tenant_id = %(tenant)s
          AND status IN ('queued', 'deferred', 'blocked') LIMIT %(cap)s) AS waiting),
        CASE WHEN %(per_day)s::int IS NOT NULL THEN (SELECT count(*) FROM (SELECT 1 FROM jobs
          WHERE tenant_id = %(tenant)s AND submitted_at >= date_trunc('day', clock_timestamp())
-           AND status <> 'rejected' LIMIT %(per_day)s) AS today) END,
+           AND outcome IS DISTINCT FROM 'rejected' LIMIT %(per_day)s) AS today) END,
        ceil(extract(epoch FROM date_trunc('day', clock_timestamp()) + interval '1 day' - clock_timestamp()))::int,
        {evidence.DEBT.format(tenant="%(tenant)s")}
 """

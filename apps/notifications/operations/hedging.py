@@ -22,6 +22,11 @@ SELECT d.delivery_id, d.tenant_id, d.notification_id, d.channel_id, d.group_key,
  WHERE d.hedge_at <= clock_timestamp() ORDER BY d.hedge_at LIMIT %(limit)s
    FOR NO KEY UPDATE OF d SKIP LOCKED
 """
+# Whoever is told by the fallback's channel anyway need not be told twice.
+TOLD_ANYWAY = """
+SELECT notification_id, channel_id FROM notification_deliveries
+ WHERE notification_id = ANY(%(ids)s) AND state IN ('queued', 'sent') AND reason <> 'resolved'
+"""
 HEDGED = "UPDATE notification_deliveries SET hedge_at = NULL WHERE delivery_id = ANY(%(ids)s)"
 
 
@@ -54,10 +59,13 @@ def hedge(*, limit: int = BATCH) -> Hedged:
             overdue = [_Overdue(*row) for row in cursor.fetchall()]
             if not overdue:
                 return Hedged(0, [])
+            cursor.execute(TOLD_ANYWAY, {"ids": [each.notification_id for each in overdue]})
+            anyway = {(str(notification_id), str(channel_id)) for notification_id, channel_id in cursor.fetchall()}
             cursor.execute(NOW)
             (now,) = cursor.fetchone() or (None,)
         known = rules.in_force(now=now)
-        made = [row for each in overdue if not each.known and (row := _fallback(each, known=known)) is not None]
+        found = [row for each in overdue if not each.known and (row := _fallback(each, known=known)) is not None]
+        made = [row for row in found if (row["notification_id"], row["channel_id"]) not in anyway]
         inbox = [UUID(each["notification_id"]) for each in made if each["state"] == State.SENT]
         with preparing() as cursor:
             cursor.execute(HEDGED, {"ids": [each.delivery_id for each in overdue]})

@@ -48,6 +48,14 @@ UPDATE notification_deliveries SET state = 'skipped', note = %(note)s, hedge_at 
 UNHEDGE = (
     "UPDATE notification_deliveries SET hedge_at = NULL WHERE notification_id = ANY(%(ids)s) AND hedge_at IS NOT NULL"
 )
+# What was under way when its notification ended was not called off then: it is when it has failed, or lost its sender.
+TOO_LATE = f"""
+UPDATE notification_deliveries d SET state = 'skipped', hedge_at = NULL, settled_at = clock_timestamp(),
+       note = CASE WHEN n.resolved THEN 'resolved before it was sent' ELSE 'acknowledged before it was sent' END
+  FROM notifications n
+ WHERE n.id = d.notification_id AND d.state = 'queued' AND NOT d.under_way AND d.reason IN ({OPEN})
+   AND (n.resolved OR n.acknowledged_at IS NOT NULL) AND (%(all)s OR d.notification_id = ANY(%(ids)s))
+"""
 NOBODY = """
 WITH kept AS (
     UPDATE notification_deadlines SET met_at = clock_timestamp()
@@ -92,6 +100,12 @@ def call_off(notification_ids: Collection[UUID], *, note: str) -> None:
         with preparing() as cursor:
             cursor.execute(CALL_OFF, {"ids": list(notification_ids), "note": note})
             cursor.execute(UNHEDGE, {"ids": list(notification_ids)})
+
+
+def call_off_too_late(notification_ids: Collection[UUID] | None) -> None:
+    """Send nothing more of those of these notifications (None: of all) that ended while it was under way."""
+    with preparing() as cursor:
+        cursor.execute(TOO_LATE, {"all": notification_ids is None, "ids": list(notification_ids or ())})
 
 
 def suppress(notification_ids: Sequence[UUID], *, because: str) -> None:

@@ -127,9 +127,12 @@ class Settled(NamedTuple):
 
 def take_over() -> int:
     """Take over what a notifier before was sending; return how many. Only for one that has just begun to lead."""
-    with connection.cursor() as cursor:
-        cursor.execute(TAKE_OVER)
-        return int(cursor.rowcount)
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(TAKE_OVER)
+            taken = int(cursor.rowcount)
+        outcomes.call_off_too_late(None)
+    return taken
 
 
 def owing(*, sent_lately: Mapping[UUID, int]) -> list[Owing]:
@@ -244,6 +247,8 @@ def settle(sent: Sequence[Sent], *, dice: float) -> list[Settled]:
             if each.answer.accepted:
                 told = outcomes.told(ids)
                 outcomes.tell_end(ids)
+            else:
+                outcomes.call_off_too_late(ids)
             counted.append(Settled(each, then.state, told))
     return counted
 

@@ -127,7 +127,12 @@ def hold(ticket_id: UUID, *, version: int | None = None) -> Held:
 
     Raises `NoTicketError`, and `StaleVersionError` where a version is named and is another one.
     """
-    row = Ticket.objects.select_for_update(of=("self",)).annotate(now=ClockTimestamp()).filter(id=ticket_id).first()
+    row = (
+        Ticket.objects.select_for_update(of=("self",), no_key=True)
+        .annotate(now=ClockTimestamp())
+        .filter(id=ticket_id)
+        .first()
+    )
     if row is None:
         raise NoTicketError(str(ticket_id))
     if version is not None and row.version != version:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from apps.evidence import heads as kept_heads
 from apps.evidence import keys
 from apps.evidence.heads import Heads
 from apps.jobs.lifecycle import Ending
 from tests.integration.conftest import Control
+from tests.support.sink import SinkProcess, sinking
 from tests.support.work import admitted, claimed, finish, worker
+from workers.emitter import LOOK_EVERY_S, Emitter
 from workers.sealer import Sealer
+from workers.sink_client import Sink
 
 
 @pytest.fixture
@@ -67,3 +71,30 @@ def done(control: Control) -> Callable[..., str]:
         return str(job_id)
 
     return make
+
+
+@pytest.fixture
+def sink(db: None, tmp_path: Path) -> Iterator[SinkProcess]:
+    """The built-in sink, a process of its own."""
+    with sinking(folder=tmp_path / "sink", published=Path(settings.ENVIRONMENT.keys) / keys.PUBLIC_FILE) as running:
+        yield running
+
+
+@pytest.fixture
+def emitter(sink: SinkProcess) -> Emitter:
+    return Emitter(sink=Sink(url=None, witness=None, folder=sink.folder))
+
+
+@pytest.fixture
+def emit_all(control: Control) -> Callable[[Emitter], None]:
+    """Return what lets an emitter offer all it can now."""
+
+    def run(emitter: Emitter) -> None:
+        emitter._back_at = 0.0
+        with control():
+            for _ in range(100):
+                if emitter.step() == LOOK_EVERY_S:
+                    return
+        raise AssertionError("it never rested")
+
+    return run

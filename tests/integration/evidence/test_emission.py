@@ -10,10 +10,8 @@ from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
-from django.conf import settings
 from django.core.management import call_command
 from django.db import transaction
 
@@ -28,10 +26,11 @@ from apps.jobs.operations import control as asked
 from apps.jobs.types import REGISTRY
 from apps.tenancy.context import in_tenant
 from tests.integration.conftest import Change, Control, Look
+from tests.support.emission import emissions, job, outlet, told
 from tests.support.receiver import Receiver, Told, receiving
-from tests.support.sink import SinkProcess, sinking
-from tests.support.work import admitted, claimed, finish, only, submitted, worker
-from workers.emitter import LOOK_EVERY_S, Emitter
+from tests.support.sink import SinkProcess
+from tests.support.work import admitted, claimed, finish, submitted, worker
+from workers.emitter import Emitter
 from workers.sink_client import Sink
 
 ACME, GLOBEX = Log("acme", "local"), Log("globex", "local")
@@ -39,52 +38,7 @@ Done = Callable[..., str]
 Sealed = Callable[[], None]
 
 
-@pytest.fixture
-def sink(db: None, tmp_path: Path) -> Iterator[SinkProcess]:
-    """The built-in sink, a process of its own."""
-    with sinking(folder=tmp_path / "sink", published=Path(settings.ENVIRONMENT.keys) / keys.PUBLIC_FILE) as running:
-        yield running
-
-
-@pytest.fixture
-def emitter(sink: SinkProcess) -> Emitter:
-    return Emitter(sink=Sink(url=None, witness=None, folder=sink.folder))
-
-
-@pytest.fixture
-def emit_all(control: Control) -> Callable[[Emitter], None]:
-    """Return what lets an emitter offer all it can now."""
-
-    def run(emitter: Emitter) -> None:
-        emitter._back_at = 0.0
-        with control():
-            for _ in range(100):
-                if emitter.step() == LOOK_EVERY_S:
-                    return
-        raise AssertionError("it never rested")
-
-    return run
-
-
 EmitAll = Callable[[Emitter], None]
-
-
-def job(look: Look, job_id: str) -> dict[str, Any]:
-    return dict(only(look("SELECT * FROM jobs WHERE job_id = %s", UUID(job_id))))
-
-
-def told(look: Look, job_id: str) -> list[str]:
-    rows = look("SELECT type FROM events WHERE subject = %s ORDER BY occurred_at, event_id", job_id)
-    return [row["type"].removeprefix("operations.job.") for row in rows]
-
-
-def emissions(look: Look, tenant: str = "acme") -> list[tuple[int, int]]:
-    rows = look("SELECT start, size FROM evidence_emissions WHERE tenant_id = %s ORDER BY start", tenant)
-    return [(row["start"], row["size"]) for row in rows]
-
-
-def outlet(look: Look, tenant: str = "acme") -> dict[str, Any]:
-    return dict(only(look("SELECT * FROM evidence_outlets WHERE tenant_id = %s", tenant)))
 
 
 class TestAccepted:
@@ -139,6 +93,11 @@ class TestAccepted:
             sealed()
         emit_all(emitter)
         assert emissions(look) == [(0, 2), (2, 4), (4, 6), (6, 8)]
+
+    def test_a_log_goes_on_past_what_a_small_number_holds(self, db: None, control: Control) -> None:
+        for start in (2**15 - 1000, 2**31 - 1000):  # the driver gives a number the smallest type that it fits into
+            with control(), pytest.raises(emit.RecordsMissingError, match=f"no checkpoint was signed beyond {start}"):
+                emit.offer(ACME, start=start)
 
     def test_an_emitter_that_starts_finds_what_an_earlier_one_left(
         self, done: Done, sealed: Sealed, emitter: Emitter, emit_all: EmitAll, look: Look, sink: SinkProcess

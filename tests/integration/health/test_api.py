@@ -156,6 +156,10 @@ class TestReading:
         beat(acme, "feed", signal="fail")
         answer = said(acme.get(HEALTH))
         assert (answer["status"], answer["counts"]["degraded"]) == ("degraded", 1)
+        assert {each["module"]: each["status"] for each in answer["modules"]} == {
+            "data-acquisition": "degraded",
+            "operations": "up",
+        }
         superuser.execute(b"UPDATE health_watch SET looked_at = now() - interval '1 minute'")
         answer = said(acme.get(HEALTH))
         assert (answer["trusted"], answer["stale"]) == (False, True)

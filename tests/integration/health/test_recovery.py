@@ -293,6 +293,7 @@ class TestProbes:
         assert found is not None
         assert (found["status"], found["reason"], found["checks"]) == ("up", "answers", 1)
         assert found["latency"] > 0
+        assert found["due_at"] is None, "what the plane asks itself is not late: the plane is"
         receiver.answer = (503, {}, b"")
         superuser.execute(b"UPDATE health_status SET probe_due_at = now() WHERE component = 'asked'")
         watch(lambda: (self.settled(look) or {})["status"] == "down")

@@ -133,6 +133,7 @@ class TestProcesses:
         watcher._done_at.clear()
         watch()
         assert seen() - before == len(PARTS)
+        assert 'operations_components{status="up"}' in metrics.exposition().decode()
 
 
 class TestDeadlines:
@@ -289,7 +290,15 @@ class TestBlastRadius:
     """Whom an outage hits: counts for everybody, names for nobody."""
 
     def test_each_tenant_learns_its_own_part_and_the_whole_as_counts(
-        self, acme: Module, globex: Module, whole: Whole, processes: Process, watch: Watch, told: Read, watcher: Watcher
+        self,
+        acme: Module,
+        globex: Module,
+        platform: Module,
+        whole: Whole,
+        processes: Process,
+        watch: Watch,
+        told: Read,
+        watcher: Watcher,
     ) -> None:
         for tenant, count in (("acme", 2), ("globex", 3)):
             for _ in range(count):
@@ -301,8 +310,11 @@ class TestBlastRadius:
         watch()
         for module, mine, other in ((acme, 2, "globex"), (globex, 3, "acme")):
             page = module.get(f"{HEALTH}/operations/worker-default")
+            assert page.json()["by_tenant"] is None
             assert said(page)["affected"] == {"tenants": 2, "jobs": 5, "your_jobs": mine}
             assert other not in page.content.decode()
+        seen = said(platform.get(f"{HEALTH}/operations/worker-default"))
+        assert (seen["by_tenant"], seen["affected"]["your_jobs"]) == ({"acme": 2, "globex": 3}, None)
 
 
 class TestCanaries:

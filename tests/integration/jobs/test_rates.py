@@ -12,7 +12,7 @@ from django.db import transaction
 from apps.core.rate import Rate
 from apps.jobs.bundling import Bundle
 from apps.jobs.operations import leadership, rates
-from apps.jobs.scheduling import Waiting
+from apps.jobs.scheduling import TenantShare, Waiting
 from tests.integration.conftest import Change, Control, Look
 from tests.support.queue import queue
 from tests.support.work import admitted
@@ -48,6 +48,20 @@ def test_tokens_come_back_with_time_up_to_the_burst(control: Control, change: Ch
         change("UPDATE rate_buckets SET refilled_at = refilled_at - interval '121 s'")
         assert rates.left(FIVE) == {"type:ops.noop": 2}
         change("UPDATE rate_buckets SET refilled_at = refilled_at - interval '1 day'")
+        assert rates.left(FIVE) == {"type:ops.noop": 5}
+
+
+def test_a_bucket_that_is_full_and_idle_is_forgotten_and_no_other(control: Control, change: Change, look: Look) -> None:
+    ago = {"type:ops.noop": 120, "type:slow": 120, "tenant:acme": 120, "tenant:globex": 50, "tenant:unknown": 120}
+    for bucket, minutes in ago.items():
+        row = "INSERT INTO rate_buckets (bucket, tokens, refilled_at) VALUES (%s, 0, now() - %s * interval '1 min')"
+        change(row, bucket, minutes)
+    share = TenantShare(weight=1, max_running=1, rate=Rate(per_s=1, burst=5))
+    types = {**FIVE, "type:slow": Rate(per_s=1 / 3600, burst=5)}
+    with control():
+        assert rates.forget_full(types, shares={"acme": share, "globex": share}) == 2
+        left = [row["bucket"] for row in look("SELECT bucket FROM rate_buckets ORDER BY bucket")]
+        assert left == ["tenant:globex", "tenant:unknown", "type:slow"], "used of late, of no rate, not full yet"
         assert rates.left(FIVE) == {"type:ops.noop": 5}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -130,6 +131,55 @@ def test_what_is_resolved_or_acknowledged_calls_no_fallback_any_more(
     (only,) = deliveries()
     assert only["note"] == "resolved before it was sent"
     assert (other.mails, only["hedge_at"]) == ([], None)
+
+
+def test_what_ends_while_it_is_under_way_and_then_fails_is_told_to_nobody(
+    acme: Module,
+    receivers: Receivers,
+    channelled: Channelled,
+    routed: Routed,
+    notifying: Notifying,
+    deliveries: Deliveries,
+    look: Look,
+    change: Change,
+) -> None:
+    go_on = threading.Event()
+
+    def refuse(_: Any) -> tuple[int, dict[str, str], bytes]:
+        go_on.wait(30)
+        return 503, {}, b""
+
+    receiver = receivers(refuse)
+    routed("hook", channel=channelled("hook", "webhook", url=receiver.url, secret=SECRET))
+    told = trigger(acme, severity="critical")
+    notifying(lambda: receiver.open_now)
+    resolve(acme, told["dedup_key"])
+    notifying(lambda: not look("SELECT 1 FROM notification_signals WHERE handled_at IS NULL"))
+    go_on.set()
+    notifying(lambda: deliveries()[0]["state"] == "skipped")
+    assert deliveries()[0]["note"] == "resolved before it was sent"
+    assert len(deliveries()) == 1
+
+
+def test_whoever_is_told_by_the_fallbacks_channel_anyway_is_told_once(
+    acme: Module,
+    posts: Posts,
+    receivers: Receivers,
+    channelled: Channelled,
+    routed: Routed,
+    notifying: Notifying,
+    deliveries: Deliveries,
+) -> None:
+    receiver = receivers()
+    hook = channelled("hook", "webhook", url=receiver.url, secret=SECRET)
+    mail = channelled("mail", url=posts("554 never").url, fallback=hook)  # type: ignore[arg-type]
+    routed("mail", channel=mail, goes_on=True, position=1)
+    routed("hook", channel=hook, position=2)
+    trigger(acme, severity="critical")
+    notifying(lambda: {each["state"] for each in deliveries()} == {"failed", "sent"})
+    notifying(lambda: not [each for each in deliveries() if each["hedge_at"]])
+    assert sorted(each["by"] for each in deliveries()) == ["hook", "mail"]
+    assert len(receiver.told) == 1
 
 
 def test_the_end_is_told_to_those_who_were_told_and_to_no_others(

@@ -168,9 +168,10 @@ def test_the_other_tenant_has_one_of_everything_that_a_path_names(theirs: Ids, l
         table for table in roles.TENANT_OWNED if not look(f"SELECT 1 FROM {table} WHERE tenant_id = 'globex' LIMIT 1")
     ]
     # Forecasts are written when somebody asks why, waits by the scheduler each second; no route lists either.
-    # Legal holds and SLA policies are an operator's; impacts and recoveries are written while something is not well, by
-    # the watcher; an attempt is made where a channel is spoken to, and the inbox is not.
+    # Legal holds and SLA policies are an operator's; impacts and recoveries are written while something is not well,
+    # by the watcher; an attempt is made where a channel is spoken to, and the inbox is not.
     by_others = {"job_dependencies", "start_predictions", "gate_intervals", "legal_holds", "sla_policies"}
+    by_others |= {"failed_reactions", "evidence_emissions", "evidence_outlets"}
     assert set(empty) <= by_others | {"health_impacts", "recovery_receipts", "notification_attempts"}
 
 

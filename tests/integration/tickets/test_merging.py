@@ -127,13 +127,32 @@ def test_resolving_the_other_resolves_the_alerts_of_both(
     react()
     (row,) = rows()
     with control():
-        told = {"severity": "error", "category": "alert", "source": "ops", "summary": "it failed", "by": "jobs"}
+        told: dict[str, Any] = {
+            "severity": "error",
+            "category": "alert",
+            "source": "ops",
+            "summary": "it failed",
+            "by": "jobs",
+        }
         notify(tenant_id="acme", action="trigger", dedup_key=dedup_key(row["fingerprint"]), **told)
     main = opened()
     asked(read(str(row["id"])), "merge", into=main["id"])
     asked(read(main), "resolve")
     react()
     assert [each["resolved"] for each in look("SELECT resolved FROM notifications WHERE category = 'alert'")] == [True]
+
+
+def test_once_merged_nobody_is_called_about_it(
+    opened: Opened, asked: Asked, ago: Callable[..., None], clerk: React, react: React, look: Look, reactor: Any
+) -> None:
+    main, double = opened(), opened()
+    ago(double, seconds=901)
+    clerk()
+    react()
+    asked(double, "merge", into=main["id"])
+    react()
+    alerts = look("SELECT resolved FROM notifications WHERE category = 'alert' AND dedup_key LIKE '%%escalation%%'")
+    assert [each["resolved"] for each in alerts] == [True]
 
 
 def test_a_list_of_what_is_open_leaves_the_merged_out(opened: Opened, asked: Asked, acme: Module) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.db import connection, transaction
@@ -58,8 +59,8 @@ def test_an_acknowledgement_that_races_a_resolution_never_undoes_it(opened: Open
         ticket = opened()
         path = f"{TICKETS}/{ticket['id']}"
         answers = at_once(
-            lambda path=path: acks.post({"version": 1}, path=f"{path}/acknowledge"),
-            lambda path=path: resolves.post({"version": 1}, path=f"{path}/resolve"),
+            partial(acks.post, {"version": 1}, path=f"{path}/acknowledge"),
+            partial(resolves.post, {"version": 1}, path=f"{path}/resolve"),
         )
         assert sorted(each.status_code for each in answers) == [200, 409]
         assert len(kinds(ticket)) == 2

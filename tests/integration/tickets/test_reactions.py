@@ -38,7 +38,7 @@ OTHER = {**ERROR, "message": "the door is shut"}
 
 def event(kind: str, *, tenant: str | None = "acme", sequence: int = 1, **data: Any) -> Event:
     """Return an event as the reactor hands it over."""
-    values = {"sequence": sequence, "tenant_id": tenant, "type": kind, "subject": "s", "data": data}
+    values: dict[str, Any] = {"sequence": sequence, "tenant_id": tenant, "type": kind, "subject": "s", "data": data}
     return Event(event_id=uuid7(), occurred_at=system_now(), **values)
 
 
@@ -96,7 +96,13 @@ class TestFailures:
         assert kinds(row).count("severity_raised") == 1
 
     def test_only_the_root_of_a_plan_has_a_ticket(self, rows: Rows, control: Control) -> None:
-        data = {"job_id": str(uuid7()), "type": "ops.noop", "status": "failed", "reason_code": "x", "error_class": "E"}
+        data: dict[str, Any] = {
+            "job_id": str(uuid7()),
+            "type": "ops.noop",
+            "status": "failed",
+            "reason_code": "x",
+            "error_class": "E",
+        }
         with control():
             reactions.on_job_failed(event("operations.job.failed", parent_id=str(uuid7()), **data))
         assert rows() == []
@@ -326,7 +332,12 @@ class TestOtherTrouble:
     """A spent recovery, an undelivered alert, a migration that stalls."""
 
     def test_a_recovery_over_its_budget_owes_somebody_a_ticket(self, control: Control, rows: Rows) -> None:
-        told = {"module": "etl", "component": "loader", "action": "restart_pool", "severity": "critical"}
+        told: dict[str, Any] = {
+            "module": "etl",
+            "component": "loader",
+            "action": "restart_pool",
+            "severity": "critical",
+        }
         with control(), transaction.atomic():
             for sequence in (1, 2, 2):
                 reactions.on_recovery_exhausted(
@@ -344,7 +355,12 @@ class TestOtherTrouble:
     def test_an_alert_that_reached_nobody_is_ticketed(
         self, control: Control, rows: Rows, look: Look, react: React
     ) -> None:
-        told = {"notification_id": str(uuid7()), "severity": "error", "category": "alert", "source": "etl"}
+        told: dict[str, Any] = {
+            "notification_id": str(uuid7()),
+            "severity": "error",
+            "category": "alert",
+            "source": "etl",
+        }
         with control(), transaction.atomic():
             reactions.on_alert_undelivered(event("operations.alert.undelivered", **told, component=None, by="x"))
         (row,) = rows()
@@ -393,7 +409,13 @@ class TestTelling:
         react()
         (row,) = rows()
         key = dedup_key(row["fingerprint"])
-        told = {"severity": "error", "category": "alert", "source": "ops", "summary": "it failed", "by": "jobs"}
+        told: dict[str, Any] = {
+            "severity": "error",
+            "category": "alert",
+            "source": "ops",
+            "summary": "it failed",
+            "by": "jobs",
+        }
         with control():
             notify(tenant_id="acme", action="trigger", dedup_key=key, **told)
         ticket = asked(read(str(row["id"])), "acknowledge")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,8 +70,20 @@ def test_a_very_long_message_costs_what_its_beginning_costs() -> None:
 
 
 def test_a_failure_is_told_apart_by_each_of_its_parts() -> None:
-    parts = {"tenant_id": "acme", "module": "kpi", "kind": "kpi.refresh", "error_class": "ValueError", "message": "no"}
-    others = {"tenant_id": None, "module": "etl", "kind": "kpi.other", "error_class": "KeyError", "message": "yes"}
+    parts: dict[str, Any] = {
+        "tenant_id": "acme",
+        "module": "kpi",
+        "kind": "kpi.refresh",
+        "error_class": "ValueError",
+        "message": "no",
+    }
+    others: dict[str, Any] = {
+        "tenant_id": None,
+        "module": "etl",
+        "kind": "kpi.other",
+        "error_class": "KeyError",
+        "message": "yes",
+    }
     prints = {fingerprint(**parts)} | {fingerprint(**parts | {name: value}) for name, value in others.items()}
     assert len(prints) == 6
     assert all(len(each) == 32 for each in prints)

@@ -15,8 +15,8 @@ from apps.tickets.timers import Look, Standing, look
 
 T = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 CHAIN = Chain(steps=(Step(300, ("team:batch",)), Step(600, ("person:ada", "operators"))), rounds=2)
-OPENED = [(0, Kind.OPENED, {})]
 Line = tuple[float, Kind, dict[str, Any]]
+OPENED: list[Line] = [(0, Kind.OPENED, {})]
 
 
 def at(seconds: float) -> datetime:
