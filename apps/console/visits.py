@@ -107,7 +107,7 @@ def tenants_page(view: View) -> View:
         if not visitor.seats:
             return dressed(not_there(request, visitor=visitor))
         visit = Visit(visitor=visitor, seat=visitor.seats[0])
-        with only_reading(tenant_id, as_operator=visit.is_operators):
+        with only_reading(visit.tenant_id, as_operator=visit.is_operators):
             return dressed(view(request, visit, **rest))
 
     return _asking_who(answer)

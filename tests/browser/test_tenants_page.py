@@ -127,6 +127,24 @@ def test_a_filter_narrows_the_history_and_the_way_back_widens_it(signed_in: Sign
     assert page.evaluate("document.querySelector('select[name=status]').value") == ""
 
 
+def test_a_failure_becomes_an_alert_and_a_ticket_beside_the_jobs_and_leads_back_to_its_job(
+    signed_in: SignedIn, caller: Caller
+) -> None:
+    page = signed_in("acme")
+    stays(page)
+    failed = caller.submit("ops.fail", {"times": 1, "permanent": True})["job_id"]
+    for kind in ("alert", "ticket"):
+        page.until(f"document.querySelector('[id^={kind}-]')", what=f"its {kind} beside the jobs")
+    assert page.evaluate("window.same") is True
+    page.click("[id^=ticket-]")
+    page.until("document.querySelector('#part-ticket')?.innerText.includes('opened it')", what="the ticket's page")
+    assert "ops.fail" in page.text("h1")
+    page.click("dd a[href*='/jobs/']")
+    page.until("document.querySelector('#part-story h1')?.innerText.includes('ops.fail')", what="its job's page")
+    assert page.complaints() == []
+    assert caller.wait(failed)["status"] == "failed"
+
+
 def test_times_are_the_readers_own_and_utc_when_pointed_at(signed_in: SignedIn, caller: Caller) -> None:
     job = caller.submit("ops.noop")
     page = signed_in("acme", zone="Asia/Tokyo")
