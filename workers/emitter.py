@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -32,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 LOOK_EVERY_S: Final = 0.25
 AT_ONCE: Final = 4  # batches under way
+MOST_LOOKED_AT: Final = 256  # logs in a step, however many are behind
 MOST_TOLD: Final = 20_000  # records whose jobs are told in a step that their evidence is owed
 CLOCK_GOOD_FOR_S: Final = 60.0
 ALL_LOGS_EVERY_S: Final = 60.0  # whatever ids say: a clock that was set back gives smaller ones
@@ -100,10 +102,23 @@ class Emitter:
         self._seen = newest
 
     def _standings(self) -> list[Standing]:
-        """Return how the logs that are behind stand, in order; forget those that are not behind any more."""
-        found = {each.log: each for each in emit.standing(list(self._behind))}
-        self._behind = {each: None for each in self._behind if each in found and found[each].size > found[each].emitted}
-        return [found[each] for each in self._behind]
+        """Return how the next of the logs that are behind stand; forget those that are not behind any more.
+
+        What cannot be offered now goes behind the others, so that they have their turn.
+        """
+        looked_at = list(islice(self._behind, MOST_LOOKED_AT))
+        found = {each.log: each for each in emit.standing(looked_at)}
+        standings = []
+        for each in looked_at:
+            standing = found.get(each)
+            if standing is not None and standing.size > standing.emitted:
+                standings.append(standing)
+                if standing.due:
+                    continue
+                self._behind[each] = self._behind.pop(each)
+            else:
+                del self._behind[each]
+        return standings
 
     def _offered(self, due: Sequence[Standing]) -> list[_Outcome | None]:
         """Offer each log's next batch, side by side; return what came of each, None for one that cannot be made."""

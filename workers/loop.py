@@ -60,6 +60,9 @@ class Leadership:
                 return False
             if self._channel is not None:
                 self._session.execute(f"LISTEN {self._channel}")
+        elif self._channel is None:
+            # Nothing else speaks over this session: one that was lost, and its lock with it, would go unnoticed.
+            self._session.execute("SELECT 1")
         return True
 
     def rest(self, *, seconds: float, stop: threading.Event, lull: Lull | None = None) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 import structlog
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils.module_loading import import_string
 
 from apps.core import metrics
@@ -186,8 +186,8 @@ def _by_path(reactions: Mapping[str, Sequence[str]]) -> dict[str, Reaction]:
 
 def _database_is_away(error: Exception) -> bool:
     """Return whether the session is lost, which the loop waits out. A deadlock or time-out is the reaction's own."""
-    session = connection.connection
-    return isinstance(error, (OperationalError, InterfaceError)) and (session is None or session.closed)
+    state = getattr(error.__cause__, "sqlstate", None) or ""
+    return isinstance(error, (OperationalError, InterfaceError)) and (not state or state.startswith(("08", "57P")))
 
 
 def _place(error: Exception) -> str:

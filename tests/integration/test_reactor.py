@@ -29,10 +29,11 @@ def note(event: Event) -> None:
         raise refused[event.subject]()
 
 
-def hang_up() -> Exception:
-    """Lose the session, as when PostgreSQL restarts."""
-    connection.connection.close()
-    return OperationalError("the connection is lost")
+def take_too_long() -> Exception:
+    """Be cancelled by PostgreSQL."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = '20ms'; SELECT pg_sleep(20)")
+    return AssertionError("nobody cancelled it")
 
 
 def listen(event: Event) -> None:
@@ -176,12 +177,11 @@ class TestFailing:
         self, reactor: Reactor, control: Control, look: Look
     ) -> None:
         (subject,) = numbered(control)
-        refused[subject] = hang_up
-        with control(), pytest.raises(OperationalError):
-            reactor.step()
-        connection.close()
-        refused.clear()
+        refused[subject] = lambda: OperationalError("the connection is lost")
         with control():
+            with pytest.raises(OperationalError):
+                reactor.step()
+            refused.clear()
             reactor.step()
         assert positions(look)["note"] == 1
 
@@ -189,7 +189,7 @@ class TestFailing:
         self, reactor: Reactor, control: Control, look: Look
     ) -> None:
         bad, good = numbered(control, count=2)
-        refused[bad] = lambda: OperationalError("canceling statement due to statement timeout")
+        refused[bad] = take_too_long
         with control():
             for _ in range(len(PAUSES_S) + 1):
                 self.pass_the_pause(reactor)

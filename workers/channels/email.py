@@ -108,6 +108,6 @@ KIND = Kind(
     send=send,
     provider=provider,
     check=check,
-    most=200,
+    most=1000,
     tested_by="to",
 )

@@ -35,8 +35,8 @@ from workers.sink import Store, made
 from workers.sink_client import Sink
 
 ACME = Log("acme", "local")
-AWAY = (503, {}, b"")
 Answer = tuple[int, dict[str, str], bytes]
+AWAY: Answer = (503, {}, b"")
 Done = Callable[..., str]
 Sealed = Callable[[], None]
 EmitAll = Callable[[Emitter], None]
