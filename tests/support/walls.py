@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.db import Error, connection, models, transaction
 
-from apps.events.models import Event
-from apps.evidence.models import Nodes, Record, SealedCheckpoint
+from apps.events.models import Event, FailedReaction
+from apps.evidence.models import Emission, Nodes, Outlet, Record, SealedCheckpoint
 from apps.jobs.models import Attempt, Decision, Dependency, Job, LogChunk
 from apps.tenancy.models import IdempotencyKey
 from opsplatform.settings.environment import DatabaseRole
@@ -18,7 +18,7 @@ from opsplatform.settings.environment import DatabaseRole
 InRole = Callable[[DatabaseRole], AbstractContextManager[None]]
 
 OWNED: list[type[models.Model]] = [Job, Dependency, Attempt, Decision, LogChunk, Event, Record, Nodes, SealedCheckpoint]
-OWNED += [IdempotencyKey]
+OWNED += [IdempotencyKey, Emission, Outlet, FailedReaction]
 TABLES = [model._meta.db_table for model in OWNED]
 tables = pytest.mark.parametrize("table", TABLES)
 

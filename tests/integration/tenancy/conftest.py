@@ -7,7 +7,11 @@ from uuid import UUID
 
 import pytest
 
+from apps.events import operations as event_log
+from apps.events.models import Event
 from apps.evidence.heads import Heads
+from apps.evidence.logs import Log
+from apps.evidence.operations import emit
 from apps.jobs.operations.dependencies import DependsOn
 from apps.jobs.operations.run import report
 from tests.integration.conftest import Control
@@ -30,3 +34,7 @@ def work_of_two_tenants(db: None, control: Control, tmp_path: Path) -> None:
             report(**naming(run), progress=None, first_line=1, lines=[["t", "info", "hello", {}]])
             finish(run)
         Sealer(heads=Heads(tmp_path)).step()
+        for tenant in ("acme", "globex"):
+            emit.note_accepted(Log(tenant, "local"), start=0, size=1, ref="r", note=None, sealed=1)
+            event = Event.objects.filter(tenant_id=tenant).order_by("occurred_at")[0]
+            event_log.set_aside(reaction="r", event=event, tries=1, error_class="E", error_at="x:1")

@@ -43,6 +43,17 @@ WITH_TESTS_OF_THEIR_OWN = (
     "health.Impact",
     "health.MinuteWindow",
     "health.Receipt",
+    "notifications.Notification",
+    "notifications.Signal",
+    "notifications.Delivery",
+    "notifications.Attempt",
+    "notifications.InboxItem",
+    "notifications.Deadline",
+    "tickets.SlaPolicy",
+    "tickets.Ticket",
+    "tickets.Entry",
+    "tickets.Watcher",
+    "tickets.Link",
 )
 
 
