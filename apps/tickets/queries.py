@@ -81,8 +81,9 @@ def _about_job(job_id: UUID) -> Q:
     if job is None or job.error is None or job.ended_at is None:
         return Q(id__in=linked)
     mark = of_failure(tenant_id=job.tenant_id, job_type=job.type, error=job.error, reason_code=job.reason_code)
-    counted = Q(fingerprint=mark, opened_at__lte=job.ended_at, last_seen_at__gte=job.ended_at)
-    return Q(id__in=linked) | counted
+    # Of tickets about the same, one after the other: the first that has seen it since. The reactor may have been late.
+    counted = Ticket.objects.filter(fingerprint=mark, last_seen_at__gte=job.ended_at).order_by("id").values("id")[:1]
+    return Q(id__in=linked) | Q(id__in=counted)
 
 
 def one(ticket_id: UUID, *, tenant_id: str) -> Ticket | None:
