@@ -19,7 +19,7 @@ from django.utils.module_loading import import_string
 from apps.core import metrics
 from apps.events import operations, queries
 from apps.events.models import Event, FailedReaction
-from apps.events.reacting import pause_after
+from apps.events.reacting import Interest, pause_after
 from apps.tenancy.context import across_tenants
 from workers import loop
 
@@ -39,6 +39,11 @@ class Reaction:
     types: Sequence[str]
     failures: int = 0
     not_before: float = field(default=0.0)
+
+    @property
+    def interest(self) -> Interest | None:
+        """What says which of its events it wants, where it does not want them all."""
+        return getattr(self.react, "interest", None)
 
     @property
     def consumer(self) -> str:
@@ -76,7 +81,8 @@ class Reactor:
         if position >= head:
             return False
         upto = min(position + WINDOW, head)
-        due = queries.of_types(reaction.types, position=position, upto=upto)
+        lookups = reaction.interest() if reaction.interest is not None else {}
+        due = [] if lookups is None else queries.of_types(reaction.types, position=position, upto=upto, lookups=lookups)
         for start in range(0, len(due), BATCH):
             if not self._take(reaction, due[start : start + BATCH]):
                 return False

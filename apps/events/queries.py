@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from apps.events.models import Consumer, Event, FailedReaction
 from apps.tenancy.context import operator_reading
@@ -52,9 +53,12 @@ def after(*, position: int, limit: int, upto: int | None = None, filters: Filter
     return list(rows.order_by("sequence")[:limit])
 
 
-def of_types(types: Sequence[str], *, position: int, upto: int) -> Sequence[Event]:
+def of_types(
+    types: Sequence[str], *, position: int, upto: int, lookups: Mapping[str, Any] | None = None
+) -> Sequence[Event]:
     """Return the events of these types numbered after `position`, up to and with `upto`; oldest first."""
-    return list(Event.objects.filter(type__in=types, sequence__gt=position, sequence__lte=upto).order_by("sequence"))
+    rows = Event.objects.filter(type__in=types, sequence__gt=position, sequence__lte=upto, **(lookups or {}))
+    return list(rows.order_by("sequence"))
 
 
 def to_try_again(*, limit: int) -> Sequence[FailedReaction]:

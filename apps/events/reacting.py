@@ -1,12 +1,30 @@
-"""How patient the reactor is with a reaction that fails. Pure."""
+"""What the reactor has to know of a reaction: which events it wants, and how patient to be when it fails. Pure."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+# Lookups of events; None: nothing at present.
+Interest = Callable[[], Mapping[str, Any] | None]
+React = TypeVar("React", bound=Callable[..., None])
 
 # A deadlock or a row that comes a moment later is over within these; what still fails then is a defect, and waits
 # for a person while everything behind it goes on.
 PAUSES_S: Final = (0.5, 2.0, 5.0, 15.0)
+
+
+def interested(interest: Interest) -> Callable[[React], React]:
+    """Say of a reaction which of its events it wants, asked once for many of them: the others cost it nothing.
+
+    For what would hear of every job that succeeds, and seldom cares.
+    """
+
+    def mark(react: React) -> React:
+        react.interest = interest  # type: ignore[attr-defined]
+        return react
+
+    return mark
 
 
 def pause_after(failures: int) -> float | None:

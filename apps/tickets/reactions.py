@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from apps.events.models import Event
+from apps.events.reacting import interested
 from apps.evidence.queries import leaf_of_record
 from apps.jobs import queries as job_queries
 from apps.jobs.fingerprint import fingerprint, module_of, of_failure
@@ -17,7 +18,7 @@ from apps.tickets import events, telling
 from apps.tickets.lifecycle import Severity
 from apps.tickets.models import Ticket
 from apps.tickets.operations.opening import report
-from apps.tickets.operations.successes import concerned, succeeded
+from apps.tickets.operations.successes import awaited, concerned, succeeded
 from apps.tickets.trouble import Trouble
 
 # What of another event's data may stand in a ticket: words and counts that say what kind of trouble it is.
@@ -51,6 +52,7 @@ def on_job_failed(event: Event) -> None:
     )
 
 
+@interested(awaited)
 def on_job_completed(event: Event) -> None:
     """Attach a job type's success to the tickets of its failures; the second one resolves them."""
     if event.data.get("parent_id") is not None or event.tenant_id is None:

@@ -10,7 +10,7 @@ from django.db import OperationalError, connection
 
 from apps.events import operations
 from apps.events.models import Event
-from apps.events.reacting import PAUSES_S, pause_after
+from apps.events.reacting import PAUSES_S, interested, pause_after
 from tests.integration.conftest import Change, Control, Look
 from tests.support.work import admitted
 from workers.reactor import LOOK_EVERY_S, Reactor, consumers
@@ -19,6 +19,7 @@ HERE = "tests.integration.test_reactor"
 SUBMITTED = "operations.job.submitted"
 heard: list[str] = []
 refused: dict[str, Callable[[], Exception]] = {}
+wanted: dict[str, Any] = {}
 
 
 def note(event: Event) -> None:
@@ -36,6 +37,12 @@ def take_too_long() -> Exception:
     return AssertionError("nobody cancelled it")
 
 
+@interested(lambda: wanted or None)
+def choose(event: Event) -> None:
+    """Hear what it wants."""
+    heard.append(event.subject)
+
+
 def listen(event: Event) -> None:
     """Hear, and do nothing."""
 
@@ -44,9 +51,11 @@ def listen(event: Event) -> None:
 def silence() -> Iterator[None]:
     heard.clear()
     refused.clear()
+    wanted.clear()
     yield
     heard.clear()
     refused.clear()
+    wanted.clear()
 
 
 @pytest.fixture
@@ -58,7 +67,7 @@ def reactor(db: None, control: Control) -> Reactor:
 
 
 def positions(look: Look) -> dict[str, int]:
-    rows = look("SELECT name, position FROM event_consumers WHERE name LIKE 'reaction:%%'")
+    rows = look("SELECT name, position FROM event_consumers WHERE name LIKE 'reaction:tests.%%'")
     return {row["name"].rpartition(".")[2]: row["position"] for row in rows}
 
 
@@ -107,6 +116,31 @@ class TestHearing:
 
     def test_names_of_followers_fit_their_column(self) -> None:
         assert consumers({SUBMITTED: (f"{HERE}.note",)}) == [f"reaction:{HERE}.note"]
+
+
+class TestInterest:
+    """A reaction that seldom cares is not handed what it does not want."""
+
+    def test_it_is_asked_once_for_many_events_and_gets_those_it_wants(self, control: Control, look: Look) -> None:
+        choosy = Reactor(reactions={SUBMITTED: (f"{HERE}.choose",)})
+        with control():
+            choosy.step()
+        subjects = numbered(control, count=3)
+        wanted.update({"subject__in": [subjects[1]]})
+        with control():
+            choosy.step()
+        assert heard == [subjects[1]]
+        assert positions(look) == {"choose": 3}
+
+    def test_while_it_wants_nothing_it_keeps_up_with_the_log(self, control: Control, look: Look) -> None:
+        choosy = Reactor(reactions={SUBMITTED: (f"{HERE}.choose",)})
+        with control():
+            choosy.step()
+        numbered(control, count=2)
+        with control():
+            choosy.step()
+        assert heard == []
+        assert positions(look) == {"choose": 2}
 
 
 class TestFailing:
