@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY_S: Final = 0.5
 UPKEEP_EVERY_S: Final = 5.0
 PURGE_AT_ONCE: Final = 200
+TESTS_AT_ONCE: Final = 2  # of the threads: what is owed to people waits for none
 LAST_WORDS_S: Final = 20.0  # what is under way when it is told to stop may end
 
 
@@ -142,7 +143,7 @@ class Notifier:
         upkeep.say_again()
         upkeep.skip_switched_off()
         purged = upkeep.purge(limit=PURGE_AT_ONCE)
-        for each in testing.due():
+        for each in testing.due(limit=TESTS_AT_ONCE - len(self._tests)):
             self._tests[self._pool.submit(send, each, test=True)] = each
         self._upkeep_at = time.monotonic() + (0.0 if purged == PURGE_AT_ONCE else UPKEEP_EVERY_S)
 

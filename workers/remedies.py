@@ -7,6 +7,7 @@ In a thread of the watcher's, across tenants, each with a connection of its own.
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -26,6 +27,7 @@ from workers.policies import retry_of
 LOOK_BACK = timedelta(seconds=30)  # the deadline that a loss is dated to may lie behind the sweeper's own look
 PAUSE_MINUTES: Final = 15
 CALL_WITHIN_S: Final = 10.0
+LONGEST_HOLD_S: Final = 86_400.0
 
 
 def reclaim_jobs(order: Order) -> Facts:
@@ -65,8 +67,9 @@ def pause_environment(order: Order) -> Facts:
         reason=f"{order.module}/{order.component} is {order.condition.get('status')}"[:200],
         until=until,
         by=f"recovery:{order.by}"[:128],
+        longer=True,  # an operator's own is not cut short
     )
-    return {"pause_id": str(made.pause_id), "until": until.isoformat()}
+    return {"pause_id": str(made.pause_id), "until": made.until.isoformat() if made.until else None}
 
 
 def reroute_environment(order: Order) -> Facts:
@@ -82,6 +85,8 @@ def reroute_environment(order: Order) -> Facts:
 
 def shed_bulk(order: Order) -> Facts:
     """Hold the bulk band back until the component is well again, or `hold_s` are over; the watcher lets it go."""
+    if not 0 < _number(order.params.get("hold_s", 1)) <= LONGEST_HOLD_S:
+        raise ActionFailedError("bad_hold_s")
     return {"new": shedding.shed(reason=f"{order.module}/{order.component}")}
 
 
@@ -121,6 +126,14 @@ def call_webhook(order: Order) -> Facts:
     if status // 100 != 2:  # noqa: PLR2004 - a class of statuses
         raise ActionFailedError(f"status_{status}")
     return {"status": status}
+
+
+def _number(given: object) -> float:
+    """Return a number as an operator wrote it; nan for what is none."""
+    try:
+        return float(str(given))
+    except ValueError:
+        return math.nan
 
 
 def _now() -> datetime:

@@ -106,7 +106,8 @@ class Watcher:
         own = looking.own_parts()
         beats = liveness.beats(known=looking.known_processes(own))
         found = looking.parts(own, beats=beats)
-        ears = Ears(since, looking.late(found), watch.reporters(), looking.door_open(own))
+        reporters, tenants = watch.reporters()
+        ears = Ears(since, looking.late(found), reporters, looking.door_open(own), tenants)
         trusted, at = watch.mark(ears)
         self._database(answered_ms)
         flips = [(f"operations/{part.name}", flip) for part in found for flip in looking.judge(part, trusted=trusted)]

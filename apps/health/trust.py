@@ -18,13 +18,15 @@ class Ears(NamedTuple):
     """What a look finds about the plane's own hearing.
 
     `since_look_s`: since the look before, None for the very first. `processes` and `reporters`: (late, all) of those
-    that the clock judges now. `door_open`: the web process, through which reporters speak, is well.
+    that the clock judges now. `door_open`: the web process, through which reporters speak, is well. `tenants`: (late,
+    all) of those who report, late whose reporters mostly are: one tenant alone cannot make the plane doubt itself.
     """
 
     since_look_s: float | None
     processes: tuple[int, int]
     reporters: tuple[int, int]
     door_open: bool = True
+    tenants: tuple[int, int] = (1, 1)
 
 
 def trouble(ears: Ears) -> str | None:
@@ -35,7 +37,7 @@ def trouble(ears: Ears) -> str | None:
         return "processes_late_together"
     if not ears.door_open and ears.reporters[0]:
         return "door_shut"
-    if _many(*ears.reporters):
+    if _many(*ears.reporters) and ears.tenants[0] >= SHARE_LATE * ears.tenants[1]:
         return "reporters_late_together"
     return None
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+import orjson
+
 VERSION: Final = "4"
 MOST_ALERTS: Final = 1000
 SOURCE: Final = "alertmanager"
 LONGEST: Final = 200
 MOST_LABELS: Final = 40
+MOST_BYTES: Final = 8000  # of labels as JSON: beneath what a notification's details may be
 SEVERITIES: Final = {
     "critical": "critical", "page": "critical", "emergency": "critical", "error": "error", "high": "error",
     "major": "error", "warning": "warning", "warn": "warning", "minor": "warning", "info": "info", "low": "info",
@@ -62,7 +65,7 @@ def _alert(alert: Any, *, where: str, group: Any) -> Alert:
         raise BadPayloadError(where, "an object would be right")
     labels, annotations = _texts(alert, "labels", where=where), _texts(alert, "annotations", where=where)
     status = alert.get("status")
-    if status not in {"firing", "resolved"}:
+    if status not in ("firing", "resolved"):  # whatever it is: a list has no hash
         raise BadPayloadError(f"{where}.status", "firing or resolved would be right")
     name = labels.get("alertname", "alert")
     key = str(alert.get("fingerprint") or "") or ",".join(f"{k}={v}" for k, v in sorted(labels.items()))
@@ -75,7 +78,7 @@ def _alert(alert: Any, *, where: str, group: Any) -> Alert:
         group=str(group)[:128] if group else None,
         kind=name[:128],
         dedup_key=key[:255],
-        details={f"label.{name}"[:64]: value[:LONGEST] for name, value in list(labels.items())[:MOST_LABELS]},
+        details=_details(labels),
         links=_links(alert, annotations),
         tenant_id=labels.get("tenant_id") or labels.get("tenant") or None,
     )
@@ -86,6 +89,19 @@ def _texts(alert: Mapping[str, Any], name: str, *, where: str) -> dict[str, str]
     if not isinstance(found, Mapping) or not all(isinstance(value, str) for value in found.values()):
         raise BadPayloadError(f"{where}.{name}", "texts by name would be right")
     return dict(found)
+
+
+def _details(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return as many labels as may be kept of an alert: it is not lost for having more, or longer ones."""
+    found: dict[str, str] = {}
+    left = MOST_BYTES
+    for name, value in list(labels.items())[:MOST_LABELS]:
+        kept = {f"label.{name}"[:64]: value[:LONGEST]}
+        size = len(orjson.dumps(kept))
+        if size <= left:
+            found |= kept
+            left -= size
+    return found
 
 
 def _links(alert: Mapping[str, Any], annotations: Mapping[str, str]) -> dict[str, str]:

@@ -199,7 +199,8 @@ class WholeNotificationFields(NotificationFields):
     deadline = DeadlineFields(allow_null=True)
     deliveries = NotificationDeliveryFields(many=True)
     why = serializers.ListField(
-        child=serializers.DictField(), help_text="which routes were asked, what silenced or held it, in order"
+        child=serializers.DictField(),
+        help_text="which routes it took (for the platform: and did not), what silenced or held it, in order",
     )
 
 

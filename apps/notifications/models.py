@@ -87,7 +87,10 @@ class Notification(models.Model):
                 name="notification_resolved_at",
             ),
         ]
-        indexes = [models.Index(fields=["tenant", "-id"], name="notifications_tenant_newest")]
+        indexes = [
+            models.Index(fields=["tenant", "-id"], name="notifications_tenant_newest"),
+            models.Index(fields=["dedup_key", "-id"], name="notifications_key_newest"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.severity}: {self.summary}"

@@ -136,6 +136,12 @@ def _with(node: Node, above: Hit) -> Hit:
     return Hit(node.name, node.channel or above.channel, grouping, node.quiet or above.quiet)
 
 
+def longest_interval_s(node: Node) -> float:
+    """Return how long a group is spaced out at most, by a route or one below it."""
+    below = (longest_interval_s(each) for each in node.children)
+    return max(below, default=0.0) if node.interval_s is None else max(float(node.interval_s), *below, 0.0)
+
+
 def group_key(hit: Hit, facts: Facts) -> str:
     """Return what is told together: what this route gathers by these labels. Tenants are never told together."""
     labels = sorted({"tenant", *hit.grouping.by})
@@ -181,16 +187,42 @@ def shares_provider(channel: Destination, fallback: Destination) -> bool:
     return bool(channel.provider) and channel.provider == fallback.provider
 
 
+def of_others(rules: Rules, *, tenant_id: str | None) -> set[UUID]:
+    """Return the channels, with their fallbacks, to which only routes for other tenants lead: nothing of this one's."""
+    others: dict[UUID, bool] = {}
+    _led(rules.root, {} if tenant_id is None else {"tenant": (tenant_id,)}, above=None, other=False, found=others)
+    for channel_id, other in list(others.items()):
+        following = rules.channels.get(channel_id)
+        for _ in range(LONGEST_CHAIN):
+            if following is None or following.fallback is None:
+                break
+            others[following.fallback] = others.get(following.fallback, True) and other
+            following = rules.channels.get(following.fallback)
+    return {channel_id for channel_id, other in others.items() if other}
+
+
+def _led(node: Node, facts: Facts, *, above: UUID | None, other: bool, found: dict[UUID, bool]) -> None:
+    """Note of each channel that the routes lead to whether all of them are other tenants'."""
+    other = other or any(each.label == "tenant" and not each.holds(facts) for each in node.matchers)
+    channel = node.channel or above
+    if channel is not None:
+        found[channel] = found.get(channel, True) and other
+    for child in node.children:
+        _led(child, facts, above=channel, other=other, found=found)
+
+
 def out_of_band(
-    rules: Rules, *, tried: Sequence[UUID], region: str | None, classification: Classification
+    rules: Rules, *, tried: Sequence[UUID], tenant_id: str | None, region: str | None, classification: Classification
 ) -> Destination | None:
     """Return by which channel to say that nobody was told: one that was not tried, of another provider if possible."""
+    others = of_others(rules, tenant_id=tenant_id)
     spent = {rules.channels[each].provider for each in tried if each in rules.channels}
     possible = [
         each
         for each in rules.channels.values()
         if not each.passive
         and each.channel_id not in tried
+        and each.channel_id not in others
         and why_not(each, region=region, classification=classification) is None
     ]
     return min(

@@ -27,7 +27,7 @@ SCHEMES: Final = frozenset(
     pushplus pushy qq resend revolt ringc ryver schan sendgrid serwersms ses seven sfr signalgrid signl4 simplepush
     sinch smsc smsmanager smsmgr smstunnel sns spike splunk spugpush spush squadcast stackfield strmlabs telesign
     telnyx tgram threema twilio twist viber victorops voipms vonage webex wecom wecombot whapi whatsapp wpush
-    wxpusher wxteams youlmk zalo zcliq zohocliq zoom zulip
+    wxpusher wxteams youlmk zalo zcliq zohocliq zoom
     """.split()  # noqa: SIM905 - as a list it is a hundred lines
 )
 # What a URL may not say: that certificates are not looked at, that redirects are followed, a file to be read, its own

@@ -31,6 +31,7 @@ TERMS = (
     "kind", "interval_s", "grace_s", "failure_threshold", "success_threshold", "expected", "depends_on",
     "max_error_rate", "max_latency_ms", "classification", "probe",
 )  # fmt: skip
+LONGEST_S = 31 * 86_400
 STANDS = ("shown_status", "reason", "since", "last_check", "muted", "shown_rate", "blast", "ways")
 PROBE = (
     'What the plane asks it every interval: {"url": …} for http, {"host": …, "port": …} for tcp, {"source": a name in'
@@ -51,6 +52,9 @@ class ComponentForm(RowForm[Component]):
     def clean(self) -> dict[str, Any]:
         """Refuse a probe that says too little, or of a kind that is not asked."""
         given = super().clean() or {}
+        for name in ("interval_s", "grace_s"):
+            if not 0 <= (given.get(name) or 0) <= LONGEST_S:
+                self.add_error(name, f"0 to {LONGEST_S} seconds would be right")
         kind, probe = given.get("kind"), given.get("probe") or None
         wanted = configure.PROBED.get(str(kind))
         if wanted is None and probe:

@@ -31,6 +31,7 @@ WORDS = (
     "pattern", "statuses", "reasons", "after_s", "action", "params", "cooldown_s", "budget_per_hour", "patience_s",
     "enabled", "dry_run",
 )  # fmt: skip
+LONGEST_S = 31 * 86_400
 ALARMING = ("degraded", "down", "unknown")
 
 
@@ -50,6 +51,14 @@ class PolicyForm(RowForm[Policy]):
         super().__init__(*args, **options)
         if "action" in self.fields:
             self.fields["action"].choices = [(name, name) for name in actions.names()]  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse times that no clock can count with."""
+        given = super().clean() or {}
+        for name in ("after_s", "cooldown_s", "patience_s"):
+            if not 0 <= (given.get(name) or 0) <= LONGEST_S:
+                self.add_error(name, f"0 to {LONGEST_S} seconds would be right")
+        return given
 
     def clean_statuses(self) -> list[str]:
         """Refuse a status that calls for nothing."""

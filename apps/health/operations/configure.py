@@ -13,7 +13,7 @@ from apps.core.database import ClockTimestamp
 from apps.core.ids import uuid7
 from apps.health import lifecycle
 from apps.health.models import Component, Policy
-from apps.health.operations.standing import now, owned_by, standing_of, write
+from apps.health.operations.standing import forget, now, owned_by, standing_of, write
 from apps.tenancy.context import acting_for
 
 PROBED = {"http": {"url"}, "tcp": {"host", "port"}, "sql": {"source", "query"}}
@@ -76,10 +76,8 @@ def declare(*, tenant_id: str | None, module: str, component: str, values: Mappi
 def remove(*, component_id: UUID) -> None:
     """Forget a component, until it is heard of again. Raises `NoComponentError`."""
     row = _row(component_id)
-    with owned_by(row):
-        Component.every.filter(component_id=component_id).update(
-            deleted_at=ClockTimestamp(), due_at=None, probe_due_at=None
-        )
+    with owned_by(row), transaction.atomic():
+        forget(_locked(component_id))
 
 
 def set_policy(*, policy_id: str, values: Mapping[str, Any], by: str) -> None:

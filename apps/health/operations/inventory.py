@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import transaction
+
 from apps.core.database import ClockTimestamp
 from apps.core.ids import uuid7
 from apps.health.models import PLATFORM, Component
+from apps.health.operations.standing import forget
 
 BY = "inventory"
 PROCESS_TERMS: dict[str, Any] = {
@@ -77,9 +80,12 @@ def keep(inventory: Inventory) -> int:
     own = every.filter(declared_by=BY)
     fresh = {"awaited_from": ClockTimestamp(), "deleted_at": None, "expected": True}
     back = own.filter(component__in=wanted).exclude(deleted_at=None, expected=True).update(**fresh)
-    gone = own.exclude(component__in=wanted).filter(deleted_at=None).update(deleted_at=ClockTimestamp(), due_at=None)
+    with transaction.atomic():
+        gone = list(own.exclude(component__in=wanted).filter(deleted_at=None).select_for_update(no_key=True))
+        for row in gone:
+            forget(row)
     _await(missing)
-    return len(missing) + back + gone
+    return len(missing) + back + len(gone)
 
 
 def _await(made: Sequence[Component]) -> None:

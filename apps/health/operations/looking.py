@@ -13,7 +13,7 @@ from apps.core.database import loaded, rows
 from apps.health import lifecycle
 from apps.health.lifecycle import Flip, Signal, Status
 from apps.health.models import PLATFORM, Component
-from apps.health.operations.standing import Measured, hear, standing_of, terms_of, write
+from apps.health.operations.standing import Measured, hear, standing_of, tell_unmuted, terms_of, write
 from apps.jobs.liveness import Beat
 
 AT_ONCE = 500
@@ -24,20 +24,27 @@ SELECT component, status, last_check, instances FROM health_status
  WHERE tenant_id IS NULL AND module = 'operations' AND kind = 'process' AND deleted_at IS NULL
 """
 BROKER_AWAY = "SELECT opened_at FROM breakers WHERE name = 'broker'"
-# What depends on something that is down is muted, also when it went bad first; and no longer than that lasts.
+# What depends on something that is down is muted, also when it went bad first; and no longer than that lasts. Joined by
+# name: a thousand that are down with a thousand above them are a thousand comparisons, not a million.
 MUTE = """
-WITH wanted AS (
-    SELECT c.component_id, coalesce(array_agg(DISTINCT p.module || '/' || p.component)
-                                    FILTER (WHERE p.component_id IS NOT NULL), '{}') AS above
-      FROM health_status c
-      LEFT JOIN health_status p ON p.module || '/' || p.component = ANY (c.depends_on) AND p.deleted_at IS NULL
-           AND p.status = 'down' AND (p.tenant_id IS NULL OR p.tenant_id IS NOT DISTINCT FROM c.tenant_id)
-     WHERE c.status IN ('degraded', 'down', 'unknown') AND c.deleted_at IS NULL
-       AND (c.depends_on <> '{}' OR c.muted_by <> '{}')
-     GROUP BY c.component_id
+WITH bad AS MATERIALIZED (
+    SELECT component_id, tenant_id, depends_on FROM health_status
+     WHERE status IN ('degraded', 'down', 'unknown') AND deleted_at IS NULL
+       AND (depends_on <> '{}' OR muted_by <> '{}')
+), above AS MATERIALIZED (
+    SELECT module || '/' || component AS name, tenant_id FROM health_status
+     WHERE status = 'down' AND deleted_at IS NULL
+), found AS (
+    SELECT bad.component_id, array_agg(DISTINCT above.name) AS names
+      FROM bad CROSS JOIN LATERAL unnest(bad.depends_on) AS wanted(name)
+      JOIN above ON above.name = wanted.name::text
+     WHERE above.tenant_id IS NULL OR above.tenant_id IS NOT DISTINCT FROM bad.tenant_id
+     GROUP BY bad.component_id
 )
-UPDATE health_status c SET muted_by = wanted.above, revision = revision + 1 FROM wanted
- WHERE c.component_id = wanted.component_id AND c.muted_by IS DISTINCT FROM wanted.above::varchar[]
+UPDATE health_status c SET muted_by = coalesce(found.names, '{}'), revision = revision + 1
+  FROM bad LEFT JOIN found ON found.component_id = bad.component_id
+ WHERE c.component_id = bad.component_id AND c.muted_by IS DISTINCT FROM coalesce(found.names, '{}')::varchar[]
+RETURNING c.component_id, c.muted_by = '{}' AND c.status IN ('degraded', 'down')
 """
 CLEAR = """
 UPDATE health_status SET muted_by = '{}', revision = revision + 1
@@ -193,10 +200,12 @@ def deaf(pool: str) -> tuple[Flip, ...]:
 
 
 def mute() -> None:
-    """Write which components suffer from another's outage."""
-    with connection.cursor() as cursor:
+    """Write which components suffer from another's outage; of those that do no more and are not well, tell."""
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(MUTE)
+        alone = [component_id for component_id, unmuted in cursor.fetchall() if unmuted]
         cursor.execute(CLEAR)
+        tell_unmuted(Component.every.filter(component_id__in=alone))
 
 
 def _merely_beats(part: Part, newest: datetime | None) -> bool:

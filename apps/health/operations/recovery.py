@@ -72,7 +72,8 @@ def begin(*, at: datetime) -> list[Order]:
             if row.status != called.row.status or _verdict_now(called.policy, row=row, at=at) is not called.verdict:
                 continue
             if called.verdict is Verdict.EXHAUSTED:
-                _exhausted(called.policy, row=row, at=at)
+                if not called.policy.dry_run:  # nothing was done so often: it is nobody's turn
+                    _exhausted(called.policy, row=row, at=at)
             elif called.policy.dry_run:
                 rehearse(called.policy, row=row, by=called.policy.policy_id, at=at)
             else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -40,7 +40,8 @@ MEASURE = """
 INSERT INTO health_windows AS w (tenant_id, component_id, minute, checks, errors, latencies)
 VALUES (%(tenant)s, %(component)s, date_trunc('minute', %(at)s::timestamptz), %(checks)s, %(errors)s, %(latencies)s)
 ON CONFLICT (component_id, minute) DO UPDATE
-   SET checks = w.checks + excluded.checks, errors = w.errors + excluded.errors,
+   SET checks = least(w.checks::bigint + excluded.checks, 2147483647),
+       errors = least(w.errors::bigint + excluded.errors, 2147483647),
        latencies = coalesce((
            SELECT array_agg(coalesce(w.latencies[i], 0) + coalesce(excluded.latencies[i], 0) ORDER BY i)
              FROM generate_series(1, greatest(cardinality(w.latencies), cardinality(excluded.latencies))) AS i), '{}')
@@ -49,6 +50,8 @@ RECENT = """
 SELECT checks, errors, latencies FROM health_windows
  WHERE component_id = %(component)s AND minute > %(at)s::timestamptz - make_interval(mins => %(minutes)s)
 """
+
+MOST_COUNTED = 2**31 - 1  # what a column holds; a module may say a thousand million at a time
 
 
 class Measured(NamedTuple):
@@ -110,7 +113,11 @@ def hear(
     if measured is not None:
         recent = _measure(row, measured=measured, at=at)
         impaired = windows.impairment(recent, limits=Limits(row.max_error_rate, row.max_latency_ms))
-        values |= {"checks": recent.checks, "errors": recent.errors, "error_rate": recent.error_rate}
+        values |= {
+            "checks": min(recent.checks, MOST_COUNTED),
+            "errors": min(recent.errors, MOST_COUNTED),
+            "error_rate": recent.error_rate,
+        }
         if measured.latency_ms is not None:
             values["latency"] = round(measured.latency_ms, 3)
     step = lifecycle.heard(
@@ -157,6 +164,16 @@ def write(row: Component, *, step: Step, more: Mapping[str, Any] | None = None) 
     return flips
 
 
+def forget(row: Component) -> None:
+    """Forget a locked component until it is heard of again. What was told of it is over: nobody waits for its rise."""
+    at = now()
+    write(
+        row,
+        step=lifecycle.stopped(standing_of(row), at=at),
+        more={"deleted_at": at, "due_at": None, "probe_due_at": None},
+    )
+
+
 def tell(told: Sequence[Mapping[str, Any]], *, tenant_id: str | None) -> None:
     """Write events, each with event_type, event_subject and event_data, in this transaction."""
     if not told:
@@ -164,6 +181,17 @@ def tell(told: Sequence[Mapping[str, Any]], *, tenant_id: str | None) -> None:
     rows = [{"event_id": str(uuid7()), **each} for each in told]
     with connection.cursor() as cursor:
         cursor.execute(TELL, {"tenant": tenant_id, "events": orjson.dumps(rows).decode()})
+
+
+def tell_unmuted(found: Iterable[Component]) -> None:
+    """Tell of components whose excuse is over and that are not well still: nobody was, while they were muted."""
+    told: dict[str | None, list[dict[str, Any]]] = {}
+    for row in found:
+        status = Status(row.status)
+        again = _event(events.DEGRADED, row, Flip(status, status, row.reason, row.since))
+        told.setdefault(row.tenant_id, []).append(again)
+    for tenant_id, of_tenant in told.items():
+        tell(of_tenant, tenant_id=tenant_id)
 
 
 def owned_by(row: Component) -> AbstractContextManager[None]:
@@ -207,17 +235,21 @@ def _told(row: Component, flips: Sequence[Flip], *, alarmed: bool) -> list[dict[
             event_type, alarmed = events.RECOVERED, False
         else:
             continue
-        data = {
-            **identity(row),
-            "status": flip.new.value,
-            "previous": flip.old.value,
-            "reason": flip.reason,
-            "at": flip.at.isoformat().replace("+00:00", "Z"),
-            "muted_by": row.muted_by,
-            "affected": {"tenants": row.affected_tenants, "jobs": row.affected_jobs},
-        }
-        found.append({"event_type": event_type, "event_subject": str(row.component_id), "event_data": data})
+        found.append(_event(event_type, row, flip))
     return found
+
+
+def _event(event_type: str, row: Component, flip: Flip) -> dict[str, Any]:
+    data = {
+        **identity(row),
+        "status": flip.new.value,
+        "previous": flip.old.value,
+        "reason": flip.reason,
+        "at": flip.at.isoformat().replace("+00:00", "Z"),
+        "muted_by": row.muted_by,
+        "affected": {"tenants": row.affected_tenants, "jobs": row.affected_jobs},
+    }
+    return {"event_type": event_type, "event_subject": str(row.component_id), "event_data": data}
 
 
 def _keep(row: Component, flips: Sequence[Flip]) -> None:

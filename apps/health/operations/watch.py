@@ -21,11 +21,16 @@ RETURNING clock_timestamp(), distrusted_since, troubled_at, reason
 """
 SINCE = "SELECT extract(epoch FROM clock_timestamp() - looked_at) FROM health_watch WHERE name = %s"
 # Those whom the clock judges, and how many of them it would call late now. Who is unknown was counted before.
-REPORTERS = """
-SELECT count(*) FILTER (WHERE status = 'grace' OR due_at <= clock_timestamp()), count(*)
-  FROM health_status
- WHERE interval_s IS NOT NULL AND deleted_at IS NULL AND module <> 'operations'
-   AND status IN ('up', 'grace', 'degraded') AND last_check > awaited_from - interval '1 day'
+REPORTERS = f"""
+WITH heard AS (
+    SELECT count(*) FILTER (WHERE status = 'grace' OR due_at <= clock_timestamp()) AS late, count(*) AS every
+      FROM health_status
+     WHERE interval_s IS NOT NULL AND deleted_at IS NULL AND module <> 'operations'
+       AND status IN ('up', 'grace', 'degraded') AND last_check > awaited_from - interval '1 day'
+     GROUP BY tenant_id
+)
+SELECT coalesce(sum(late), 0), coalesce(sum(every), 0),
+       count(*) FILTER (WHERE late >= {trust.SHARE_LATE} * every), count(*) FROM heard
 """
 # Whoever could not be heard has his time anew; at a row that has a deadline the clock looks at once, and finds it.
 ANEW = """
@@ -49,12 +54,10 @@ def since_look() -> float | None:
     return None if row is None or row[0] is None else float(row[0])
 
 
-def reporters() -> tuple[int, int]:
-    """Return how many components of modules are late, of how many that the clock judges."""
-    with connection.cursor() as cursor:
-        cursor.execute(REPORTERS)
-        late, of = cursor.fetchone() or (0, 0)
-    return int(late), int(of)
+def reporters() -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return how many components of modules are late, of how many that the clock judges; and the same of tenants."""
+    ((late, every, tenants_late, tenants),) = rows(REPORTERS, [])
+    return (int(late), int(every)), (int(tenants_late), int(tenants))
 
 
 def mark(ears: Ears) -> Trust:

@@ -33,6 +33,7 @@ WITH asked AS (
     VALUES (%(id)s, %(environment)s, %(tenant)s, %(type)s, %(reason)s, %(by)s, clock_timestamp(), %(until)s)
     ON CONFLICT (environment_id, tenant_id, type) WHERE ended_at IS NULL
     DO UPDATE SET reason = excluded.reason, until = excluded.until, paused_by = excluded.paused_by
+     WHERE NOT %(longer)s OR pauses.until < excluded.until
     RETURNING {TOLD}
 )
 {event_log.APPEND.format(source="asked")} RETURNING subject
@@ -58,9 +59,10 @@ class NotPausedError(Exception):
     """Nothing with just this target is paused."""
 
 
-def pause(target: Target, *, reason: str, until: datetime | None, by: str) -> Pause:
+def pause(target: Target, *, reason: str, until: datetime | None, by: str, longer: bool = False) -> Pause:
     """Pause `target` until `until`, or until it is resumed; return the pause in force.
 
+    `longer`: one that is in force already and ends later, or by hand alone, stays as it is.
     Call in its tenant's context, or as operator for a target that is no tenant's.
     """
     _expire(target=target)
@@ -71,10 +73,15 @@ def pause(target: Target, *, reason: str, until: datetime | None, by: str) -> Pa
             "until": until,
             "by": by,
             "event_type": events.QUEUE_PAUSED,
+            "longer": longer,
         }
         cursor.execute(BEGIN, {**_values(target), **values})
-        (pause_id,) = cursor.fetchone() or ("",)
-    return Pause.every.get(pause_id=UUID(pause_id))
+        begun = cursor.fetchone()
+    if begun is None:
+        return Pause.every.get(
+            environment_id=target.environment, tenant_id=target.tenant_id, type=target.type, ended_at=None
+        )
+    return Pause.every.get(pause_id=UUID(begun[0]))
 
 
 def resume(target: Target, *, by: str) -> Pause:

@@ -16,6 +16,7 @@ from apps.notifications import fields, queries
 from apps.notifications.models import CATEGORIES, SEVERITIES, STATUSES, Notification
 from apps.notifications.queries import Filters
 from apps.tenancy.authentication import principal_of
+from apps.tenancy.principals import AllTenants
 from apps.tenancy.reading import contexts
 from apps.tenancy.rows import IN_TENANT, PAGED
 
@@ -94,11 +95,12 @@ class OneNotification(APIView):
             wanted = parse_id(notification_id)
         except BadIdError as error:
             raise problems.NotFound from error
-        for context in contexts(principal_of(request), tenant_id=asked.get("tenant_id")):
+        principal = principal_of(request)
+        for context in contexts(principal, tenant_id=asked.get("tenant_id")):
             with context:
                 row = queries.one(wanted)
                 if row is not None:
-                    return Response(whole(row))
+                    return Response(whole(row, to_all=isinstance(principal.tenants, AllTenants)))
         raise problems.NotFound
 
 
@@ -113,8 +115,11 @@ def shown(row: Notification) -> dict[str, Any]:
     }
 
 
-def whole(row: Notification) -> dict[str, Any]:
-    """Return a notification with all that was done about it; in its context."""
+def whole(row: Notification, *, to_all: bool) -> dict[str, Any]:
+    """Return a notification with all that was done about it; in its context.
+
+    `to_all`: its reader is the platform's. Others are not told of routes that it did not take: those say for whom.
+    """
     deadline = queries.deadline_of(row.id)
     return {
         **shown(row),
@@ -131,5 +136,5 @@ def whole(row: Notification) -> dict[str, Any]:
         "deadline": deadline
         and {"due_at": deadline.due_at, "met_at": deadline.met_at, "breached_at": deadline.breached_at},
         "deliveries": queries.deliveries_of(row.id),
-        "why": row.why,
+        "why": [each for each in row.why if to_all or each.get("matched") is not False],
     }

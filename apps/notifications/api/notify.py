@@ -24,7 +24,7 @@ from apps.tenancy.authentication import principal_of
 from apps.tenancy.context import in_tenant, operator_reading
 from apps.tenancy.permissions import tenant_or_404
 from apps.tenancy.principals import AllTenants, ServicePrincipal
-from apps.tenancy.queries import tenant_ids
+from apps.tenancy.queries import region_of, tenant_ids
 
 TAGS = ["notifications"]
 
@@ -67,6 +67,7 @@ class Notify(APIView):
         values.pop("tenant_id", None)
 
         def act() -> Response:
+            _there(tenant_id)
             return Response(_shown(_said(values, tenant_id=tenant_id, by=principal.subject)), status=202)
 
         if tenant_id is not None:
@@ -87,6 +88,12 @@ def _tenant(principal: ServicePrincipal, tenant_id: str | None) -> str | None:
     if tenant_id is None and isinstance(principal.tenants, AllTenants):
         return None
     return tenant_or_404(principal, tenant_id)
+
+
+def _there(tenant_id: str | None) -> None:
+    """Refuse a tenant that a token names and that is none; in its context."""
+    if tenant_id is not None and region_of(tenant_id) is None:
+        raise problems.NotFound
 
 
 def _said(values: dict[str, Any], *, tenant_id: str | None, by: str) -> Notification:
@@ -139,6 +146,7 @@ def _alerts(request: Request, *, principal: ServicePrincipal) -> HttpResponse:
     told: list[dict[str, Any] | None] = [None] * len(alerts)
     for tenant_id, places in by_tenant.items():
         with operator_reading() if tenant_id is None else in_tenant(tenant_id):
+            _there(tenant_id)
             for place in places:
                 told[place] = _taken(alerts[place], tenant_id=tenant_id, by=principal.subject)
     return Response({"notifications": told}, status=status.HTTP_202_ACCEPTED)

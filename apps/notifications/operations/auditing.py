@@ -84,7 +84,9 @@ def audit(*, slack_s: float = 0.0, limit: int = BATCH) -> int:
 
 def _page(late: _Late, *, known: Rules, tried: list[UUID]) -> dict[str, object] | None:
     classification = Classification(late.classification)
-    found: Destination | None = out_of_band(known, tried=tried, region=late.region, classification=classification)
+    found: Destination | None = out_of_band(
+        known, tried=tried, tenant_id=late.tenant_id, region=late.region, classification=classification
+    )
     if found is None or found.kind == INBOX:
         return None
     return {

@@ -6,7 +6,7 @@ One transaction a look. Killed anywhere, it finds the signals unhandled and no d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -14,12 +14,13 @@ import orjson
 from django.db import transaction
 
 from apps.core.database import UUID7, preparing
-from apps.notifications import rules
+from apps.notifications import pacing, routing, rules
 from apps.notifications.deciding import INBOX, Memory, Plan, plan
 from apps.notifications.lifecycle import Action, State, Status
 from apps.notifications.models import Group, Notification
 from apps.notifications.operations import outcomes
 from apps.notifications.operations.intake import PROMISE_S
+from apps.notifications.routing import Rules
 from apps.tenancy.models import Tenant
 
 BATCH = 500
@@ -56,8 +57,7 @@ SELECT DISTINCT ON (r.channel_id, r.group_key) {UUID7.format(place="0")}, r.chan
        repeat_s int)
  ORDER BY r.channel_id, r.group_key, r.due_in_s DESC
 ON CONFLICT (channel_id, group_key) DO UPDATE SET told_at = greatest(g.told_at, excluded.told_at),
-       interval_s = excluded.interval_s, repeat_s = excluded.repeat_s,
-       repeats = CASE WHEN g.told_at < excluded.told_at THEN 0 ELSE g.repeats END
+       interval_s = excluded.interval_s, repeat_s = excluded.repeat_s
 """
 DECIDED = """
 WITH r AS MATERIALIZED (
@@ -120,12 +120,13 @@ def _triggered(rows: Sequence[Notification], *, now: datetime) -> list[str]:
     """Decide about what was triggered; return the severities of alerts that are new."""
     raised = [row.severity for row in rows if not row.why and row.category == "alert"]
     open_rows = [row for row in rows if not row.resolved]
-    undecided = [row for row in open_rows if _undecided(row)]
+    undecided = [row for row in open_rows if _undecided(row) or _silenced(row)]
     if not undecided:
         return raised
     known = rules.in_force(now=now)
+    undecided = [row for row in undecided if not (_silenced(row) and _silent_still(row, known=known))]
     regions = dict(Tenant.objects.filter(pk__in={row.tenant_id for row in undecided}).values_list("pk", "region"))
-    memory = _memory()
+    memory = _memory(known, now=now)
     plans = {}
     for row in undecided:
         region = regions.get(row.tenant_id or "")
@@ -145,12 +146,24 @@ def _undecided(row: Notification) -> bool:
     return row.inhibited_by is None and (row.escalations > last or again)
 
 
+def _silenced(row: Notification) -> bool:
+    """Say whether nobody was told of it for a silence's sake alone. Said again when that is over, it is told."""
+    return row.status == Status.SUPPRESSED and row.acknowledged_at is None and row.why[-1].get("because") == "silenced"
+
+
+def _silent_still(row: Notification, *, known: Rules) -> bool:
+    return routing.silenced(known.silences, routing.facts_of(row, region=row.region)) is not None
+
+
 def _inhibited(row: Notification) -> bool:
     return any(each.get("step") == "inhibited" for each in row.why)
 
 
-def _memory() -> Memory:
-    rows = Group.objects.values_list("channel_id", "group_key", "told_at")
+def _memory(known: Rules, *, now: datetime) -> Memory:
+    """Return which groups were told so lately that it matters: of the others there may be one for each alert."""
+    longest_s = max(pacing.CAP_WINDOW_S, routing.longest_interval_s(known.root))
+    lately = Group.objects.filter(told_at__gt=now - timedelta(seconds=longest_s))
+    rows = lately.values_list("channel_id", "group_key", "told_at")
     return {(channel_id, key): told_at for channel_id, key, told_at in rows}
 
 
@@ -204,7 +217,7 @@ def _deliveries(row: Notification, made: Plan) -> list[dict[str, Any]]:
 
 def _acknowledged(rows: Sequence[Notification]) -> None:
     """Call off what is still to come of those that somebody has taken on: somebody knows."""
-    ids = [row.id for row in rows if not row.resolved]
+    ids = [row.id for row in rows if not row.resolved and row.acknowledged_at is not None]
     outcomes.call_off(ids, note="acknowledged before it was sent")
     outcomes.suppress(ids, because="acknowledged before anybody was told")
 

@@ -22,10 +22,12 @@ SELECT d.delivery_id, d.tenant_id, d.notification_id, d.channel_id, d.group_key,
  WHERE d.hedge_at <= clock_timestamp() ORDER BY d.hedge_at LIMIT %(limit)s
    FOR NO KEY UPDATE OF d SKIP LOCKED
 """
-# Whoever is told by the fallback's channel anyway need not be told twice.
+# Whoever is told by the fallback's channel anyway need not be told twice. What was sent before it grew worse told less.
 TOLD_ANYWAY = """
-SELECT notification_id, channel_id FROM notification_deliveries
- WHERE notification_id = ANY(%(ids)s) AND state IN ('queued', 'sent') AND reason <> 'resolved'
+SELECT DISTINCT d.notification_id, d.channel_id
+  FROM notification_deliveries d JOIN notifications n ON n.id = d.notification_id
+ WHERE d.notification_id = ANY(%(ids)s) AND d.reason NOT IN ('resolved', 'repeat')
+   AND (d.state = 'queued' OR (d.state = 'sent' AND d.round = n.escalations))
 """
 HEDGED = "UPDATE notification_deliveries SET hedge_at = NULL WHERE delivery_id = ANY(%(ids)s)"
 

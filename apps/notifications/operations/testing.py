@@ -20,17 +20,22 @@ from apps.notifications.secrets import SealBrokenError, opened
 SOURCE = "notifications"
 DUE = """
 UPDATE notification_channels SET test_at = clock_timestamp()
- WHERE enabled AND tested_every_s IS NOT NULL
-   AND (test_at IS NULL OR test_at + tested_every_s * interval '1 s' <= clock_timestamp())
+ WHERE channel_id IN (
+       SELECT channel_id FROM notification_channels
+        WHERE enabled AND tested_every_s IS NOT NULL
+          AND (test_at IS NULL OR test_at + tested_every_s * interval '1 s' <= clock_timestamp())
+        ORDER BY test_at NULLS FIRST LIMIT %s FOR UPDATE SKIP LOCKED)
 RETURNING channel_id, test_at
 """
 NOTE = "UPDATE notification_channels SET test_error = %s WHERE channel_id = %s"
 
 
-def due() -> list[Claimed]:
-    """Return the test messages whose time has come, each to be sent once, to its channel's test address."""
+def due(*, limit: int) -> list[Claimed]:
+    """Return the test messages whose time has come, at most so many, each to be sent once to its test address."""
+    if limit <= 0:
+        return []
     with preparing() as cursor:
-        cursor.execute(DUE)
+        cursor.execute(DUE, [limit])
         rows = dict(cursor.fetchall())
     channels = Channel.objects.in_bulk(list(rows)) if rows else {}
     return [_message(each, at=rows[each.channel_id]) for each in channels.values() if _has_address(each)]

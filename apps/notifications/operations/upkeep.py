@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db import connection, transaction
 
 from apps.core.clock import DatabaseClock
 from apps.core.database import UUID7, preparing
 from apps.core.ids import first_id_at
+from apps.notifications import routing, rules
+from apps.notifications.lifecycle import Severity
+from apps.notifications.matching import Facts
+from apps.notifications.models import Notification
 from apps.notifications.operations.outcomes import OPEN
+from apps.notifications.routing import Rules, Trace
 
 KEPT_FOR = timedelta(days=90)
 BATCH = 200
@@ -33,10 +39,21 @@ WITH due AS MATERIALIZED (
     SELECT {UUID7.format(place="0")}, tenant_id, notification_id, channel_id, group_key, 0, 'repeat', repeats + 1,
            false, 'queued', clock_timestamp(), 0, false, 0, clock_timestamp() FROM going_on
     ON CONFLICT (notification_id, channel_id, reason, round) DO NOTHING
+    RETURNING delivery_id, notification_id, channel_id
+), moved AS (
+    UPDATE notification_groups g SET told_at = clock_timestamp(), repeats = g.repeats + 1,
+           repeat_s = CASE WHEN EXISTS (SELECT FROM going_on o WHERE o.group_id = g.group_id) THEN g.repeat_s ELSE 0 END
+      FROM due WHERE g.group_id = due.group_id
 )
-UPDATE notification_groups g SET told_at = clock_timestamp(), repeats = g.repeats + 1,
-       repeat_s = CASE WHEN EXISTS (SELECT FROM going_on o WHERE o.group_id = g.group_id) THEN g.repeat_s ELSE 0 END
-  FROM due WHERE g.group_id = due.group_id
+SELECT delivery_id, notification_id, channel_id FROM said
+"""
+# What is said again is silenced, and waits for the morning, as what is said first.
+SILENCED = """
+UPDATE notification_deliveries SET state = 'skipped', note = 'silenced', settled_at = clock_timestamp()
+ WHERE delivery_id = ANY(%(ids)s)
+"""
+HELD = """
+UPDATE notification_deliveries SET due_at = clock_timestamp() + %(seconds)s * interval '1 s' WHERE delivery_id = %(id)s
 """
 SKIP = f"""
 UPDATE notification_deliveries d
@@ -82,10 +99,31 @@ def ensure_inbox() -> None:
 
 
 def say_again() -> int:
-    """Queue what goes on and was not acknowledged, where its route says how often; return how many groups were due."""
-    with preparing() as cursor:
+    """Queue what goes on and was not acknowledged, where its route says how often; return how many deliveries."""
+    with transaction.atomic(), preparing() as cursor:
         cursor.execute(REPEAT)
-        return int(cursor.rowcount)
+        said = cursor.fetchall()
+        if not said:
+            return 0
+        now = DatabaseClock.ask(connection).now()
+        known = rules.in_force(now=now)
+        rows = Notification.every.in_bulk([notification_id for _, notification_id, _ in said])
+        silenced = []
+        for delivery_id, notification_id, channel_id in said:
+            row = rows[notification_id]
+            facts = routing.facts_of(row, region=row.region)
+            if routing.silenced(known.silences, facts) is not None:
+                silenced.append(delivery_id)
+            elif row.severity != Severity.CRITICAL and (quiet_s := _quiet(channel_id, facts, known=known, now=now)):
+                cursor.execute(HELD, {"id": delivery_id, "seconds": quiet_s})
+        cursor.execute(SILENCED, {"ids": silenced})
+        return len(said)
+
+
+def _quiet(channel_id: UUID, facts: Facts, *, known: Rules, now: datetime) -> float:
+    """Return for how many seconds more the route that leads to a channel is quiet."""
+    taken = routing.hits(known.root, facts, trace=Trace())
+    return next((routing.quiet_now(hit, now=now) for hit in taken if hit.channel == channel_id), 0.0)
 
 
 def skip_switched_off() -> int:

@@ -93,6 +93,10 @@ def test_a_probe_is_declared_and_one_that_says_too_little_is_refused(operator: C
     named = {**TERMS, "tenant": "acme", "module": "outside", "component": "shop", "kind": "http"}
     answer = operator.post("/admin/health/component/add/", named)
     assert "Named here must be: url" in " ".join(str(error) for each in answer.context["errors"] for error in each)
+    endless = operator.post(
+        "/admin/health/component/add/", {**named, "probe": '{"url": "https://example.org/"}', "grace_s": "1e300"}
+    )
+    assert "seconds would be right" in str(endless.context["errors"])
     given = operator.post("/admin/health/component/add/", {**named, "probe": '{"url": "https://example.org/"}'})
     assert given.status_code == 302
     found = row(look, "shop")
@@ -126,6 +130,8 @@ def test_a_policy_is_written_and_rehearsed(operator: Client, acme: Module, look:
     }
     answer = operator.post("/admin/health/policy/add/", {**asked, "statuses": "up"})
     assert "There is no status that calls for recovery" in str(answer.context["errors"])
+    answer = operator.post("/admin/health/policy/add/", {**asked, "patience_s": "1e300"})
+    assert "seconds would be right" in str(answer.context["errors"])
     assert operator.post("/admin/health/policy/add/", asked).status_code == 302
     beat(acme, "feed", signal="fail")
     chosen(operator, "policy", "rehearse", "call-out")

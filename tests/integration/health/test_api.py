@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from apps.health.operations import configure
+from apps.tenancy.context import operator_reading
 from tests.integration.conftest import Change, Look
 from tests.integration.health.conftest import BEATS, HEALTH, Watch, beat, names
 from tests.support.api import Module, fields, refused, said
@@ -49,6 +51,11 @@ class TestReporting:
         assert shown["latency"] == pytest.approx(42_000, abs=5_000)
         again = beat(acme, "nightly", run_id="another")
         assert again["latency"] == shown["latency"], "of a run whose start was not told nothing is known"
+
+    def test_however_much_a_module_counts_it_is_taken(self, acme: Module, look: Look) -> None:
+        for _ in range(4):
+            shown = beat(acme, "feed", counts={"total": 1_000_000_000, "failed": 1_000_000_000})
+        assert (shown["status"], shown["error_rate"]) == ("up", 1)
 
     def test_counts_make_a_rate_with_its_denominator(self, acme: Module) -> None:
         terms = {"max_error_rate": 0.1}
@@ -190,3 +197,17 @@ class TestReading:
             assert len(said(acme.get(HEALTH))["components"]) > 80
             took.append(time.perf_counter() - began)
         assert sorted(took)[2] < 0.020, "undisturbed: whoever else is on the machine is not what is measured"
+
+
+class TestForgetting:
+    """Nobody waits for the rise of what is no more."""
+
+    def test_a_component_that_is_forgotten_while_it_is_down_is_not_told_of_any_more(
+        self, acme: Module, told: Read, component: Read
+    ) -> None:
+        beat(acme, "feed", signal="fail", terms={"failure_threshold": 1})
+        with operator_reading():
+            configure.remove(component_id=component("feed")["component_id"])
+        assert [(each["component"], each["status"]) for each in told("recovered")] == [("feed", "new")]
+        assert component("feed")["deleted_at"] is not None
+        assert beat(acme, "feed")["status"] == "up"

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from apps.health.operations import configure, orders
 from apps.health.operations.standing import now
 from apps.jobs import liveness
 from apps.jobs.lifecycle import Priority
-from apps.jobs.operations import shedding
+from apps.jobs.operations import pauses, shedding
+from apps.jobs.pausing import Target
 from apps.tenancy.context import operator_reading
 from tests.integration.conftest import Control, Look
 from tests.integration.health.conftest import Process, Watch, beat
@@ -226,6 +228,35 @@ class TestActions:
             assert liveness.brought_back(environment="batch", since=at) == (0, 0)
 
 
+class TestActionsThatDoNoHarm:
+    """What an operator said stands."""
+
+    @pytest.mark.parametrize("until", [None, "2999-01-01T00:00:00+00:00"])
+    def test_a_pause_of_an_operators_is_not_cut_short(
+        self, acme: Module, whole: Whole, control: Control, watch: Watch, policies: Any, receipts: Any, look: Look,
+        until: str | None,
+    ) -> None:  # fmt: skip
+        ends = datetime.fromisoformat(until) if until else None
+        with control():
+            pauses.pause(Target("default", None, None), reason="maintenance", until=ends, by="ada")
+        policies("pause", pattern="*/feed", statuses=["down"], action="pause_environment", params={"pool": "default"})
+        beat(acme, "feed", signal="fail", terms={"failure_threshold": 1})
+        watch(lambda: receipts() and receipts()[0]["acted_at"])
+        assert receipts()[0]["outcome"] == "running"
+        (pause,) = look("SELECT until, paused_by FROM pauses WHERE ended_at IS NULL")
+        assert (pause["until"], pause["paused_by"]) == (ends, "ada")
+
+    @pytest.mark.parametrize("hold_s", ["soon", "inf", -1])
+    def test_a_time_that_is_none_fails_the_action_and_not_the_watcher(
+        self, acme: Module, whole: Whole, control: Control, watch: Watch, policies: Any, receipts: Any, hold_s: object
+    ) -> None:
+        policies("shed", pattern="*/feed", statuses=["down"], action="shed_bulk", params={"hold_s": hold_s})
+        beat(acme, "feed", signal="fail", terms={"failure_threshold": 1})
+        watch(lambda: receipts() and receipts()[0]["settled_at"])
+        watch()
+        assert (receipts()[0]["outcome"], receipts()[0]["facts"]) == ("failed", {"error": "bad_hold_s"})
+
+
 class TestRehearsal:
     """What would be done, and nothing is."""
 
@@ -251,6 +282,17 @@ class TestRehearsal:
             "call_webhook",
         )
         assert receiver.told == []
+
+    def test_what_is_only_rehearsed_is_never_a_persons_turn(
+        self, acme: Module, whole: Whole, watch: Watch, policies: Any, receipts: Any, told: Read
+    ) -> None:
+        policies("call", pattern="*/feed", statuses=["down"], action="call_webhook", dry_run=True, cooldown_s=0,
+                 budget_per_hour=1)  # fmt: skip
+        beat(acme, "feed", signal="fail", terms={"failure_threshold": 1})
+        for _ in range(3):
+            watch()
+        assert [each["outcome"] for each in receipts()] == ["rehearsed"]
+        assert told("recovery_exhausted") == []
 
     def test_the_command_says_what_it_would_do_and_does_it_when_told(
         self, whole: Whole, processes: Process, watch: Watch, control: Control, receipts: Any, superuser: Any

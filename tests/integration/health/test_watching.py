@@ -241,6 +241,18 @@ class TestSelfDistrust:
         assert told("distrusted") == [{"reason": "reporters_late_together"}]
         assert {beat(acme, feed)["status"] for feed in feeds} == {"up"}
 
+    def test_one_tenant_that_falls_silent_makes_nobody_doubt_the_plane(
+        self, acme: Module, globex: Module, whole: Whole, watch: Watch, older: Any, component: Read, told: Read
+    ) -> None:
+        feeds = [f"feed-{number}" for number in range(9)]
+        for feed in feeds:
+            beat(acme, feed, terms={"interval_s": 60, "grace_s": 30})
+        beat(globex, "lake")
+        older(*feeds, seconds=100)
+        watch()
+        assert told("distrusted") == []
+        assert {component(feed)["status"] for feed in feeds} == {"down"}
+
     def test_while_the_door_is_shut_nobody_is_called_silent(
         self, acme: Module, whole: Whole, processes: Process, watch: Watch, older: Any, component: Read
     ) -> None:
@@ -273,6 +285,11 @@ class TestDependencies:
         watcher._done_at.clear()
         watch()
         assert (component("broker")["status"], component("feed")["muted_by"]) == ("up", [])
+        again = told("degraded")[-1]
+        assert (again["component"], again["status"], again["muted_by"]) == ("feed", "down", [])
+        watcher._done_at.clear()
+        watch()
+        assert len(told("degraded")) == 3, "once"
 
     def test_one_that_went_bad_first_is_muted_when_its_parent_follows(
         self, acme: Module, whole: Whole, watch: Watch, control: Control, component: Read, watcher: Watcher

@@ -69,6 +69,8 @@ class TestSelfDistrust:
             (Ears(1.0, (2, 2), (0, 0)), None),  # too few to tell
             (Ears(1.0, (0, 12), (5, 40)), None),
             (Ears(1.0, (0, 12), (30, 40)), "reporters_late_together"),
+            (Ears(1.0, (0, 12), (30, 40), tenants=(1, 2)), None),  # one tenant's, and others are heard
+            (Ears(1.0, (0, 12), (30, 40), tenants=(2, 3)), "reporters_late_together"),
             (Ears(1.0, (0, 12), (1, 40), door_open=False), "door_shut"),
             (Ears(1.0, (0, 12), (0, 40), door_open=False), None),
         ],

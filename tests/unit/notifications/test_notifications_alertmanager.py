@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import orjson
 import pytest
 
 from apps.notifications.alertmanager import BadPayloadError, parsed, sent_by_alertmanager
+from apps.notifications.operations.intake import MOST_DETAILS_BYTES
 
 PAYLOAD: dict[str, Any] = {
     "version": "4",
@@ -53,10 +55,25 @@ def test_each_alert_is_a_signal() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("version", "3"), ("alerts", []), ("alerts", [7]), ("alerts", [{"status": "odd"}]), ("alerts", None)],
+    [
+        ("version", "3"),
+        ("alerts", []),
+        ("alerts", [7]),
+        ("alerts", [{"status": "odd"}]),
+        ("alerts", [{"status": ["firing"]}]),
+        ("alerts", None),
+    ],
 )
 def test_what_is_not_as_it_sends_it_is_refused_by_name(field: str, value: Any) -> None:
     body = {**copy.deepcopy(PAYLOAD), field: value}
     with pytest.raises(BadPayloadError) as refused:
         parsed(body)
     assert refused.value.field.startswith(field)
+
+
+def test_an_alert_of_many_long_labels_is_not_lost_for_them() -> None:
+    body = copy.deepcopy(PAYLOAD)
+    body["alerts"][0]["labels"] |= {f"label_{number:02}": "é" * 200 for number in range(40)}
+    (firing, _) = parsed(body)
+    assert firing.details["label.alertname"] == "HighLatency"
+    assert len(orjson.dumps(firing.details)) <= MOST_DETAILS_BYTES

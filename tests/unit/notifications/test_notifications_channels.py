@@ -48,6 +48,7 @@ class TestSettings:
             ("slack", {"url": "https://user:pw@example.org"}, "url"),
             ("apprise", {"url": "json://127.0.0.1/"}, "url"),
             ("apprise", {"url": "file:///etc/passwd"}, "url"),
+            ("apprise", {"url": "zulip://bot@chat.internal.example/token"}, "url"),
             ("apprise", {"url": "tgram://token/chat?template=/etc/passwd"}, "url"),
             ("apprise", {"url": "tgram://token/chat?redirect=yes"}, "url"),
             ("apprise", {"url": "tgram://token/chat?+verify=no"}, "url"),

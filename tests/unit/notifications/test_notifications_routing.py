@@ -68,6 +68,10 @@ def rules(*children: Node, **more: Any) -> Rules:
     return Rules(root=Node(name="root", channel=INBOX, children=children), **{"channels": CHANNELS, **more})
 
 
+def paged(known: Rules, *, tried: list[UUID], tenant_id: str | None = "acme") -> Destination | None:
+    return out_of_band(known, tried=tried, tenant_id=tenant_id, region=None, classification=Classification.INTERNAL)
+
+
 def told(row: Row, known: Rules, *, region: str | None = None, memory: Any = None) -> list[tuple[str, str, str]]:
     made = deciding.plan(row, rules=known, memory=memory or {}, region=region, now=NOW)
     return [(each.channel.name, str(each.reason), str(each.state)) for each in made.deliveries]
@@ -254,8 +258,17 @@ class TestFallbacks:
 
     def test_out_of_band_is_another_provider_if_there_is_one(self) -> None:
         channels = {**CHANNELS, CHAT: replace(CHANNELS[CHAT], provider="mail", name="a-chat")}
-        found = out_of_band(rules(channels=channels), tried=[MAIL], region=None, classification=Classification.INTERNAL)
+        found = paged(rules(channels=channels), tried=[MAIL])
         assert found is not None
         assert found.name == "pager"
-        nobody = out_of_band(rules(), tried=[MAIL, PAGER, CHAT], region=None, classification=Classification.INTERNAL)
-        assert nobody is None, "the inbox wakes nobody"
+        assert paged(rules(), tried=[MAIL, PAGER, CHAT]) is None, "the inbox wakes nobody"
+
+    @pytest.mark.parametrize("matcher", ["tenant=globex", "tenant!=acme", "tenant=~glob.*"])
+    def test_out_of_band_is_no_channel_of_another_tenants_nor_its_fallback(self, matcher: str) -> None:
+        theirs = route("theirs", matcher, channel=MAIL, children=(route("below", "severity=critical", channel=CHAT),))
+        assert paged(rules(theirs), tried=[]) is None
+        assert paged(rules(theirs), tried=[], tenant_id=None) is None or matcher == "tenant!=acme"
+        ours = route("ours", "tenant=acme", channel=PAGER)
+        found = paged(rules(theirs, ours), tried=[])
+        assert found is not None
+        assert found.name == "pager", "to which a route of its own leads as well"
