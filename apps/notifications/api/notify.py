@@ -24,7 +24,7 @@ from apps.tenancy.authentication import principal_of
 from apps.tenancy.context import in_tenant, operator_reading
 from apps.tenancy.permissions import tenant_or_404
 from apps.tenancy.principals import AllTenants, ServicePrincipal
-from apps.tenancy.queries import tenant_ids
+from apps.tenancy.queries import region_of, tenant_ids
 
 TAGS = ["notifications"]
 
@@ -67,6 +67,8 @@ class Notify(APIView):
         values.pop("tenant_id", None)
 
         def act() -> Response:
+            if tenant_id is not None and region_of(tenant_id) is None:
+                raise problems.NotFound
             return Response(_shown(_said(values, tenant_id=tenant_id, by=principal.subject)), status=202)
 
         if tenant_id is not None:
