@@ -84,10 +84,18 @@ class Leadership:
             self._session = None
 
 
-def run(*, role: str, step: Callable[[], float], channel: str | None = None, lull: Lull | None = None) -> None:
+def run(
+    *,
+    role: str,
+    step: Callable[[], float],
+    channel: str | None = None,
+    lull: Lull | None = None,
+    away: Callable[[], None] | None = None,
+) -> None:
     """Call `step` while this process leads; it returns the seconds to rest before the next, sooner if woken.
 
-    `lull`: how many seconds more may come before the step, by the words with which it was woken. A step that meets a
+    `lull`: how many seconds more may come before the step, by the words with which it was woken. `away` is called
+    whenever the database did not answer. A step that meets a
     dead database is tried again after a pause that doubles from 0.2 to 2 s. Returns on SIGTERM.
     """
     stop = threading.Event()
@@ -124,6 +132,8 @@ def run(*, role: str, step: Callable[[], float], channel: str | None = None, lul
             log.warning(
                 "database_away", role=role, error=type(error).__name__, detail=str(error).strip()[:200], pause_s=pause_s
             )
+            if away is not None:
+                away()
             connection.close()
             leadership.release()
             stop.wait(pause_s)

@@ -10,7 +10,6 @@ plane can rewrite a log unseen (`docs/evidence.md`).
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import secrets
@@ -143,9 +142,9 @@ class Sink:
             made = witnessing.accepted(batch, seen=self._store.seen(log), ring=ring)
             now = int(time.time())
             note = cosigned(made.note, by=self.witness, key=self._key, seconds=now)
-            digest = hashlib.sha256(document["payload"].encode()).hexdigest()
-            ref = f"{self.witness.name}:{digest[:32]}"
-            line = {"ref": ref, "start": made.start, "size": made.tree.size, "payload_sha256": digest, "at": now}
+            root = made.tree.root.hex()  # of all that the log holds: no other batch leads there
+            ref = f"{self.witness.name}:{root[:32]}"
+            line = {"ref": ref, "start": made.start, "size": made.tree.size, "root": root, "at": now}
             self._store.keep(log, Seen(tree=made.tree, note=note, ref=ref), line=line)
         return {"ref": ref, "checkpoint": note}
 

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-import psycopg
 import structlog
 from django.db import Error, connection
 
@@ -69,19 +68,19 @@ class Watcher:
     def run(self) -> None:
         """Watch until SIGTERM."""
         with across_tenants():
-            loop.run(role="watcher", step=self.step)
+            loop.run(role="watcher", step=self.step, away=self.away)
             self.close()
 
     def step(self) -> float:
-        """Look once; return the seconds to rest. Remembers since when the database was away, to say so afterwards."""
+        """Look once; return the seconds to rest."""
         began = time.monotonic()
-        try:
-            self._look()
-        except (Error, psycopg.Error):
-            self._away_since = self._away_since or began
-            raise
+        self._look()
         self._leads = True
         return max(0.0, LOOK_EVERY_S - (time.monotonic() - began))
+
+    def away(self) -> None:
+        """Remember since when the database is away, to say so afterwards: since the last look, about."""
+        self._away_since = self._away_since or time.monotonic()
 
     def close(self) -> None:
         """Begin nothing more; write what came of what is over, and that the watcher left in order."""

@@ -30,10 +30,10 @@ class PreparingCursor(psycopg.Cursor[tuple[Any, ...]]):
     than running them. Raises `django.db.Error` as Django's cursors do. For constant statements only.
     """
 
-    def execute(self, query: Any, params: Any = None, **_: Any) -> Self:
-        """Run a constant statement, prepared the first time."""
+    def execute(self, query: Any, params: Any = None, *, binary: bool | None = None, **_: Any) -> Self:
+        """Run a constant statement, prepared the first time; `binary`: large bytes come as they are, not as hex."""
         with connection.wrap_database_errors:
-            return super().execute(query, params, prepare=True)
+            return super().execute(query, params, prepare=True, binary=binary)
 
 
 def preparing() -> PreparingCursor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ def opened(document: Mapping[str, Any], *, keys: Mapping[str, bytes]) -> tuple[b
 
     A `keyid` is only a hint and is not signed: it chooses the key to try, and proves nothing.
     """
-    payload = decoded(document["payload"])
+    payload = base64.b64decode(document["payload"], validate=True)  # what it says is signed, however it is spelled
     message = pae(payload_type=document["payloadType"], payload=payload)
     by: set[str] = set()
     for signature in document["signatures"]:

@@ -123,9 +123,14 @@ class Ended(NamedTuple):
     reason_code: str | None
     parent_id: UUID | None
     record_id: UUID | None
+    ended_at: datetime | None
 
 
-ENDED = "SELECT job_id, tenant_id, type, status, error, reason_code, parent_id, evidence_id FROM jobs WHERE job_id = %s"
+# How it ended, whatever the evidence sink makes of it.
+ENDED = """
+SELECT job_id, tenant_id, type, coalesce(outcome, status), error, reason_code, parent_id, evidence_id, finished_at
+  FROM jobs WHERE job_id = %s
+"""
 
 
 def ended(job_id: UUID) -> Ended | None:

@@ -9,9 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Q
 
 from apps.core.clock import DatabaseClock
 from apps.jobs import queries as job_queries
+from apps.jobs.fingerprint import of_failure
 from apps.jobs.models import Job, Process
 from apps.tickets import diff
 from apps.tickets.entries import Entry, Kind
@@ -68,9 +70,20 @@ def page(filters: Filters, *, limit: int) -> list[Ticket]:
     if filters.open is not None:
         rows = rows.filter(status__in=OPEN) if filters.open else rows.exclude(status__in=OPEN)
     if filters.job_id is not None:
-        linked = Link.objects.filter(kind="job", ref=str(filters.job_id)).values("ticket_id")
-        rows = rows.filter(id__in=linked)
+        rows = rows.filter(_about_job(filters.job_id))
     return list(rows.order_by("-id")[:limit])
+
+
+def _about_job(job_id: UUID) -> Q:
+    """Return what holds of tickets about a job: they name it, or count it among so many that they name no more."""
+    linked = Link.objects.filter(kind="job", ref=str(job_id)).values("ticket_id")
+    job = job_queries.ended(job_id)
+    if job is None or job.error is None or job.ended_at is None:
+        return Q(id__in=linked)
+    mark = of_failure(tenant_id=job.tenant_id, job_type=job.type, error=job.error, reason_code=job.reason_code)
+    # Of tickets about the same, one after the other: the first that has seen it since. The reactor may have been late.
+    counted = Ticket.objects.filter(fingerprint=mark, last_seen_at__gte=job.ended_at).order_by("id").values("id")[:1]
+    return Q(id__in=linked) | Q(id__in=counted)
 
 
 def one(ticket_id: UUID, *, tenant_id: str) -> Ticket | None:

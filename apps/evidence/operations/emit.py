@@ -185,7 +185,8 @@ def offer(log: Log, *, start: int) -> Offer:
         if found is None:
             raise RecordsMissingError(f"no checkpoint was signed beyond {start}")
         size, root, note = found
-        cursor.execute(ENTRIES, {**values, "size": size, "ends": [Predicate.OUTCOME, Predicate.REFUSAL]})
+        ends = [Predicate.OUTCOME, Predicate.REFUSAL]
+        cursor.execute(ENTRIES, {**values, "size": size, "ends": ends}, binary=True)
         rows = cursor.fetchall()
     entries = [
         Entry(number=number, leaf=bytes(leaf), payload=_bytes(payload), salt=_bytes(salt))
