@@ -42,9 +42,9 @@ TICKET_NEWS = ("apps.tickets.reactions.on_ticket_news",)
 REACTIONS: dict[str, tuple[str, ...]] = {
     "operations.job.failed": (
         "apps.notifications.reactions.on_job_failed",
-        "apps.tickets.reactions.on_job_failed",
+        "apps.tickets.reactions.on_job_ended",
     ),
-    "operations.job.completed": ("apps.tickets.reactions.on_job_completed",),
+    "operations.job.completed": ("apps.tickets.reactions.on_job_ended",),
     "operations.health.degraded": ("apps.notifications.reactions.on_health_degraded",),
     "operations.health.recovered": ("apps.notifications.reactions.on_health_recovered",),
     "operations.health.distrusted": ("apps.notifications.reactions.on_health_distrusted",),

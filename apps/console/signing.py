@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest
@@ -21,6 +22,11 @@ class SignIn(LoginView):
     def get_default_redirect_url(self) -> str:
         """Return where a person goes who was on no way anywhere."""
         return reverse("console:home")
+
+    def get_success_url(self) -> str:
+        """Return where a person was going; who was going to the form itself was on no way anywhere."""
+        wanted = super().get_success_url()
+        return self.get_default_redirect_url() if urlsplit(wanted).path == self.request.path else wanted
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Answer under the pages' own policy."""

@@ -45,6 +45,7 @@ def ticket(request: HttpRequest, visit: Visit, ticket_id: UUID) -> HttpResponse:
         "entries": [(each, telling.entry(each.kind, each.data, by=each.by)) for each in tickets.entries_of(row)],
         "clocks": tickets.clocks_of(row),
         "compared": compared,
+        "over": row.status in {"resolved", "closed"},  # one that came back is resolved no more
     }
     over = row.status == "closed"
     return _paged(request, visit, name="ticket", key=row.pk, title=row.issue, context=context, over=over)

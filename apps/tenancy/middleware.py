@@ -17,7 +17,8 @@ from psycopg.errors import InsufficientPrivilege
 from apps.core import fallbacks
 from apps.tenancy.context import operator_reading
 
-OPERATORS = ("/admin/", "/console/sign-in", "/console/sign-out")
+ADMIN = "/admin/"
+SIGNING = frozenset({"/console/sign-in", "/console/sign-out"})  # whole: a tenant's name may begin as they do
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -34,7 +35,7 @@ class OperatorReading:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer `request`, inside the operator's context when it is for the admin or about a session."""
-        if not request.path.startswith(OPERATORS):
+        if not request.path.startswith(ADMIN) and request.path not in SIGNING:
             return self.get_response(request)
         # The session and its user are read lazily, by whoever asks first: that must be inside the same role.
         connection.ensure_connection()
@@ -48,7 +49,7 @@ class OperatorReading:
         """Answer 403 where PostgreSQL refused what a page tried: the second wall speaks as the first does."""
         if not isinstance(exception, ProgrammingError) or not isinstance(exception.__cause__, InsufficientPrivilege):
             return None
-        if not request.path.startswith("/admin/"):
+        if not request.path.startswith(ADMIN):
             return None
         # The pages' own permissions should have refused before: somebody should know that they did not.
         log.error("refused_by_the_database", detail=str(exception.__cause__).splitlines()[0])

@@ -23,6 +23,7 @@ from apps.core.versions import ChangedMeanwhileError
 from apps.tenancy import idempotency
 from apps.tenancy.authentication import principal_of
 from apps.tenancy.permissions import tenant_or_404
+from apps.tenancy.queries import region_of
 from apps.tenancy.reading import contexts
 
 Row = TypeVar("Row", bound=Model)
@@ -79,6 +80,8 @@ def made(
     check(values, tenant_id=tenant_id)
 
     def act() -> Response:
+        if region_of(tenant_id) is None:  # a token for every tenant may name one that there is not
+            raise problems.NotFound
         row = make(values, tenant_id=tenant_id, owner=principal.subject)
         return Response(render(row), status=status.HTTP_201_CREATED, headers={"Location": f"{request.path}/{row.pk}"})
 

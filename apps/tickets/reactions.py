@@ -13,6 +13,7 @@ from apps.events.models import Event
 from apps.events.reacting import interested
 from apps.evidence.queries import leaf_of_record
 from apps.jobs import queries as job_queries
+from apps.jobs.events import FAILED
 from apps.jobs.fingerprint import fingerprint, module_of, of_failure
 from apps.tickets import events, telling
 from apps.tickets.lifecycle import Severity
@@ -23,6 +24,14 @@ from apps.tickets.trouble import Trouble
 
 # What of another event's data may stand in a ticket: words and counts that say what kind of trouble it is.
 ABOUT = ("action", "component", "policy", "budget_per_hour", "category", "reason", "wave", "step")
+
+
+def on_job_ended(event: Event) -> None:
+    """Hear failures and successes as one follower, in the order of the log.
+
+    Two would go at paces of their own, and successes would resolve what a failure between them, told late, reopens not.
+    """
+    (on_job_failed if event.type == FAILED else on_job_completed)(event)
 
 
 def on_job_failed(event: Event) -> None:
@@ -66,7 +75,7 @@ def on_job_completed(event: Event) -> None:
     record_id = None if job is None else job.record_id
     leaf = None if record_id is None else leaf_of_record(record_id)
     for each in tickets:
-        succeeded(each, job_id=job_id, record_id=record_id, leaf=leaf, sequence=sequence)
+        succeeded(each, job_id=job_id, record_id=record_id, leaf=leaf, sequence=sequence, at=event.occurred_at)
 
 
 def on_recovery_exhausted(event: Event) -> None:

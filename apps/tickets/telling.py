@@ -20,7 +20,7 @@ from apps.tickets.sla import Goal
 
 OPERATORS: Final = "operators"
 BY: Final = "tickets"
-MOST_TOLD: Final = 8
+MOST_TOLD: Final = 8  # by one notification
 # A comment may speak to a name that nobody could have; that is no reason to tell nobody else.
 WORD: Final = re.compile(r"operators|tenant|(person|role|module):[A-Za-z0-9][A-Za-z0-9@._+-]{0,99}")
 
@@ -75,19 +75,25 @@ def silenced(ticket: Ticket, *, by: str, cause: UUID) -> None:
 
 
 def _alert(ticket: Ticket, summary: str, *, key: str, to: Sequence[str], cause: UUID) -> None:
-    _say(ticket, "trigger", "alert", summary, key=key, to=to, by=BY, cause=cause)
+    whom = _audience(to, tenant_id=ticket.tenant_id)[:MOST_TOLD]
+    _say(ticket, "trigger", "alert", summary, key=key, whom=whom, by=BY, cause=cause)
 
 
 def _message(ticket: Ticket, summary: str, *, to: Sequence[str], by: str, cause: UUID) -> None:
-    _say(ticket, "trigger", "message", summary, key=f"ticket:{ticket.id}:{cause}", to=to, by=by, cause=cause)
+    """Tell everybody, however many: in as many messages as it takes."""
+    told = _audience(to, tenant_id=ticket.tenant_id)
+    for first in range(0, len(told), MOST_TOLD):
+        key = f"ticket:{ticket.id}:{cause}" + (f":{first}" if first else "")
+        whom = told[first : first + MOST_TOLD]
+        _say(ticket, "trigger", "message", summary, key=key, whom=whom, by=by, cause=cause)
 
 
 def _settle(ticket: Ticket, action: str, *, key: str, by: str, cause: UUID) -> None:
-    _say(ticket, action, "alert", ticket.issue, key=key, to=(), by=by, cause=cause)
+    _say(ticket, action, "alert", ticket.issue, key=key, whom=(), by=by, cause=cause)
 
 
 def _say(
-    ticket: Ticket, action: str, category: str, summary: str, *, key: str, to: Sequence[str], by: str, cause: UUID
+    ticket: Ticket, action: str, category: str, summary: str, *, key: str, whom: Sequence[str], by: str, cause: UUID
 ) -> None:
     notify(
         tenant_id=ticket.tenant_id,
@@ -100,7 +106,7 @@ def _say(
         dedup_key=key,
         details={"ticket_id": str(ticket.id), "status": ticket.status, "occurrences": ticket.occurrences},
         links={"ticket": f"/operations/tickets/{ticket.id}"},
-        audience=_audience(to, tenant_id=ticket.tenant_id),
+        audience=whom,
         by=by,
         cause_event_id=cause,
     )
@@ -113,7 +119,7 @@ def _audience(words: Sequence[str], *, tenant_id: str | None) -> list[str]:
         people = _members(word.removeprefix("team:")) if word.startswith("team:") else [word]
         told |= dict.fromkeys(people or [OPERATORS])
     known = [each for each in told if WORD.fullmatch(each) and (each != "tenant" or tenant_id is not None)]
-    return (known or [OPERATORS])[:MOST_TOLD]
+    return known or [OPERATORS]
 
 
 def _members(team: str) -> list[str]:
@@ -123,8 +129,10 @@ def _members(team: str) -> list[str]:
 
 def _failures(ticket: Ticket) -> Iterable[str]:
     """Return the keys of the alerts of the failures it speaks for: its own, and those of what was merged into it."""
-    merged = Ticket.objects.filter(merged_into_id=ticket.id)
-    marks = [each.fingerprint for each in (ticket, *merged) if each.source == "job" and each.fingerprint]
+    spoken_for = [ticket]
+    for each in spoken_for:  # which grows meanwhile: what was merged into what was merged is spoken for, too
+        spoken_for += Ticket.objects.filter(merged_into_id=each.id)
+    marks = [each.fingerprint for each in spoken_for if each.source == "job" and each.fingerprint]
     return [dedup_key(each) for each in dict.fromkeys(marks)]
 
 

@@ -26,6 +26,7 @@ from apps.tenancy.context import operator_reading
 from apps.tenancy.idempotency import answer_once
 from apps.tenancy.permissions import tenant_or_404
 from apps.tenancy.principals import AllTenants, ServicePrincipal
+from apps.tenancy.queries import region_of
 
 EVERY = "*"
 
@@ -181,8 +182,14 @@ def _answer(
     if environment != EVERY and environment not in usable:
         raise problems.NotFound
     target = Target(None if environment == EVERY else environment, tenant_id, asked["type"])
+
+    def of_tenant() -> Response:
+        if region_of(str(tenant_id)) is None:
+            raise problems.NotFound
+        return Response(_pause(act(target)))
+
     if tenant_id is not None:
-        return answer_once(request, tenant_id=tenant_id, act=lambda: Response(_pause(act(target))))
+        return answer_once(request, tenant_id=tenant_id, act=of_tenant)
     idempotency.refuse_key(request, reason="a key belongs to one tenant, and this is everybody's")
     with operator_reading():
         return Response(_pause(act(target)))

@@ -12,6 +12,7 @@ from django.db import transaction
 
 from apps.core.ids import BadIdError, parse_id
 from apps.tenancy.context import acting_for
+from apps.tickets.fields import PERSON
 from apps.tickets.lifecycle import IllegalMoveError, ReopenWindowOverError
 from apps.tickets.models import Ticket
 from apps.tickets.operations import commands, merging, watching
@@ -20,9 +21,15 @@ from apps.tickets.operations.merging import BadTargetError
 from apps.tickets.operations.writing import AlreadyOpenError, NoTicketError, StaleVersionError
 
 MOST_CHARACTERS = 8000
+
+
+class BadWordsError(ValueError):
+    """What was typed cannot be; the message says what would be right."""
+
+
 REFUSALS = (
     StaleVersionError, IllegalMoveError, ReopenWindowOverError, AlreadyOpenError, BadTargetError, NoTicketError,
-    NoTeamError, BadIdError,
+    NoTeamError, BadIdError, BadWordsError,
 )  # fmt: skip
 
 Asked = Mapping[str, str]
@@ -49,11 +56,22 @@ def act(ticket: Ticket, *, asked: Asked, by: str) -> None:
     version = asked.get("version", "")
     if asked.get("command") not in COMMANDS or not re.fullmatch("[0-9]{1,9}", version):
         raise UnknownCommandError("one of the page's own commands, with its version, would be right")
+    _check(asked)
     context: AbstractContextManager[Any] = transaction.atomic()
     if ticket.tenant_id is not None:
         context = acting_for(ticket.tenant_id)
     with context:
         _do(asked["command"], ticket.id, asked=asked, version=int(version), by=by)
+
+
+def _check(asked: Asked) -> None:
+    """Raise `BadWordsError` for what the API would refuse by its fields."""
+    if any("\x00" in each for each in asked.values()):
+        raise BadWordsError("a NUL character stands in it")
+    if asked["command"] == "assign" and asked.get("assignee") and not re.fullmatch(PERSON, asked["assignee"]):
+        raise BadWordsError("a person's login name would be right")
+    if asked["command"] == "comment" and not asked.get("text", "").strip():
+        raise BadWordsError("a comment says something")
 
 
 def _do(command: str, wanted: UUID, *, asked: Asked, version: int, by: str) -> None:
@@ -67,7 +85,7 @@ def _do(command: str, wanted: UUID, *, asked: Asked, version: int, by: str) -> N
     elif command == "wait":
         commands.wait(wanted, reason=text[:500], **common)
     elif command == "comment":
-        commands.comment(wanted, text=text, version=None, by=by)
+        watching.watch(commands.comment(wanted, text=text, version=None, by=by), people=[by], by=by)
     elif command == "resolve":
         commands.resolve(wanted, resolution=text[:2000], **common)
     elif command == "reopen":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from apps.core.admin.markup import badge, brief, link, mono, span
+from apps.core.ids import BadIdError, parse_id
 from apps.jobs.models import Job
 from apps.tickets import queries
 from apps.tickets.models import Entry, Ticket
@@ -88,4 +89,8 @@ def _runs(found: queries.Compared) -> dict[str, Any]:
 
 
 def _ref(kind: str, ref: str) -> Any:
-    return link(Job, ref) if kind == "job" else mono(ref)
+    """Return a reference, of a job the way to it. Callers say what they like: not all that is called a job is an id."""
+    try:
+        return link(Job, parse_id(ref)) if kind == "job" else mono(ref)
+    except BadIdError:
+        return mono(ref)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from apps.tickets import events
 from apps.tickets.entries import Kind
-from apps.tickets.lifecycle import Move, ReopenWindowOverError, may_reopen
+from apps.tickets.lifecycle import Move, ReopenWindowOverError, State, may_reopen
 from apps.tickets.mentions import mentioned
 from apps.tickets.models import Team, Ticket
 from apps.tickets.operations import merging, proof, watching
@@ -54,14 +54,15 @@ def assign(ticket_id: UUID, *, version: int, assignee: str | None, team: str | N
 def start(ticket_id: UUID, *, version: int, by: str) -> Ticket:
     """Say that somebody works on it, whatever it waited for. Raises as `acknowledge`."""
     held = hold(ticket_id, version=version)
-    change = Change(sets={"status": held.after(Move.START)}, notes=[Note(Kind.STARTED)])
+    change = Change(sets={"status": held.after(Move.START)}, notes=[Note(Kind.STARTED)], tells=_taken(held))
     return write(change, held=held, by=by)
 
 
 def wait(ticket_id: UUID, *, version: int, reason: str, by: str) -> Ticket:
     """Say that it waits for somebody else: its resolution clock stands still. Raises as `acknowledge`."""
     held = hold(ticket_id, version=version)
-    change = Change(sets={"status": held.after(Move.WAIT)}, notes=[Note(Kind.WAITING, {"reason": reason})])
+    note = Note(Kind.WAITING, {"reason": reason})
+    change = Change(sets={"status": held.after(Move.WAIT)}, notes=[note], tells=_taken(held))
     return write(change, held=held, by=by)
 
 
@@ -151,3 +152,8 @@ def reopened(
         tells=[(events.REOPENED, tells)],
     )
     return write(change, held=held, by=by)
+
+
+def _taken(held: Held) -> list[tuple[str, dict[str, Any]]]:
+    """Return the event by which nobody is called about it again: who begins with an open ticket answers for it."""
+    return [(events.ACKNOWLEDGED, {})] if held.state is State.OPEN else []

@@ -13,7 +13,16 @@ from apps.tickets.entries import Kind
 from apps.tickets.lifecycle import OPEN_STATES, Move, State
 from apps.tickets.models import OPEN, Entry, Ticket
 from apps.tickets.operations import watching
-from apps.tickets.operations.writing import AlreadyOpenError, Change, Held, Note, NoTicketError, hold, write
+from apps.tickets.operations.writing import (
+    AlreadyOpenError,
+    Change,
+    Held,
+    Note,
+    NoTicketError,
+    StaleVersionError,
+    hold,
+    write,
+)
 
 LONGEST_CHAIN = 20
 
@@ -29,9 +38,7 @@ def merge(ticket_id: UUID, *, version: int, into: UUID, by: str) -> Ticket:
     """
     if into == ticket_id:
         raise BadTargetError("another ticket would be right")
-    # In the order of their ids, so that two that are merged into each other at once do not wait for each other.
-    found = {each: hold(each, version=version if each == ticket_id else None) for each in sorted((ticket_id, into))}
-    held, target = found[ticket_id], found[into]
+    held, target = _both(ticket_id, into, version=version)
     status = held.after(Move.MERGE)
     if target.ticket.tenant_id != held.ticket.tenant_id:
         raise NoTicketError(str(into))
@@ -54,10 +61,12 @@ def unmerge(ticket_id: UUID, *, version: int, by: str) -> Ticket:
 
     Raises `IllegalMoveError`, `StaleVersionError`, and `AlreadyOpenError` where its failure has another open ticket.
     """
-    held = hold(ticket_id, version=version)
+    target_id = Ticket.objects.filter(id=ticket_id).values_list("merged_into_id", flat=True).first()
+    held, target = _both(ticket_id, target_id or ticket_id, version=version)
     held.after(Move.UNMERGE)
+    if held.ticket.merged_into_id != target_id:
+        raise StaleVersionError(version=held.ticket.version)
     room_for(held.ticket)
-    target_id = held.ticket.merged_into_id
     before = _state_before(held)
     change = Change(
         sets={"status": before, "closed_at": None, "merged_into_id": None},
@@ -65,9 +74,8 @@ def unmerge(ticket_id: UUID, *, version: int, by: str) -> Ticket:
         tells=[(events.UNMERGED, {"out_of": str(target_id)})],
     )
     ticket = write(change, held=held, by=by)
-    if target_id is not None:
-        note = Note(Kind.RELEASED, {"ticket_id": str(ticket_id)})
-        write(Change(notes=[note], counts=False), held=hold(target_id), by=by)
+    note = Note(Kind.RELEASED, {"ticket_id": str(ticket_id)})
+    write(Change(notes=[note], counts=False), held=target, by=by)
     return ticket
 
 
@@ -88,6 +96,13 @@ def speaker_of(ticket: Ticket) -> Ticket:
             break
         ticket = Ticket.objects.get(id=ticket.merged_into_id)
     return ticket
+
+
+def _both(ticket_id: UUID, other_id: UUID, *, version: int) -> tuple[Held, Held]:
+    """Hold a ticket at `version` and another one, in the order of their ids: two who hold the same do not deadlock."""
+    ids = sorted({ticket_id, other_id})
+    found = {each: hold(each, version=version if each == ticket_id else None) for each in ids}
+    return found[ticket_id], found[other_id]
 
 
 def _state_before(held: Held) -> State:

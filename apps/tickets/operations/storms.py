@@ -52,7 +52,8 @@ def valve(trouble: Trouble, *, opening: Callable[[Trouble], UUID]) -> Flood:
         storm = _raging(_of_tenant(trouble), trouble, now=now, opening=opening)
         if storm is not None:
             return Flood(absorbed_by=storm)
-    if current_tenant() is EVERYONE:
+    # Of a module's storm the house alone knows: an operator, or who opens what is the platform's, writes no tenant's.
+    if current_tenant() is EVERYONE and trouble.sequence is not None:
         return Flood(parent=_raging(_of_module(trouble), trouble, now=now, opening=opening))
     return CALM
 

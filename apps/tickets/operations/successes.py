@@ -6,6 +6,7 @@ and leaf are attached to the ticket and hashed into the ticket's own resolution.
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
 from apps.core.database import preparing
@@ -49,16 +50,19 @@ def concerned(*, tenant_id: str, job_type: str, sequence: int) -> list[UUID]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def succeeded(ticket_id: UUID, *, job_id: UUID, record_id: UUID | None, leaf: str | None, sequence: int) -> bool:
+def succeeded(
+    ticket_id: UUID, *, job_id: UUID, record_id: UUID | None, leaf: str | None, sequence: int, at: datetime
+) -> bool:
     """Note a success on a ticket, once for its place in the log; return whether the ticket is resolved by it.
 
-    A success without its evidence counts for nothing.
+    A success without its evidence counts for nothing, nor does one from before the failure was last seen: a ticket that
+    somebody opened about a failed job may be there before the log tells of the successes that went before it.
     """
     held = hold(ticket_id)
     ticket = held.ticket
     if held.state not in OPEN_STATES or (ticket.last_sequence or 0) >= sequence or record_id is None or leaf is None:
         return False
-    if any(each["sequence"] >= sequence for each in ticket.successes):
+    if at <= ticket.last_seen_at or any(each["sequence"] >= sequence for each in ticket.successes):
         return False
     seen = {"job_id": str(job_id), "record_id": str(record_id), "leaf": leaf, "sequence": sequence}
     note = Note(Kind.SUCCEEDED, {name: seen[name] for name in ("job_id", "record_id", "leaf")})

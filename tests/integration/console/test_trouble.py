@@ -119,6 +119,25 @@ class TestATicket:
         assert "said: it &lt;b&gt;rained&lt;/b&gt;" in text
         assert "{" not in text.partition("<main")[2]
 
+    def test_that_came_back_is_resolved_no_more(self, acme: Client, module: Module) -> None:
+        opened = said(module.post({"issue": "no rows", "description": "since noon"}, path="/operations/ticket"), 201)
+        address = f"/operations/tickets/{opened['id']}"
+        over = said(module.post({"version": 1, "resolution": "the cable"}, path=f"{address}/resolve"))
+        text = page(acme, at("acme", f"tickets/{opened['id']}"))
+        assert [each for each in ("How it was resolved", "since noon") if each not in text] == []
+        said(module.post({"version": over["version"], "reason": "again"}, path=f"{address}/reopen"))
+        text = page(acme, at("acme", f"tickets/{opened['id']}"))
+        assert "since noon" in text
+        assert "How it was resolved" not in text
+
+    def test_shows_what_people_wrote_as_text(self, acme: Client, module: Module) -> None:
+        asked = {"issue": "<script>alert(1)</script>", "description": "<img src=x onerror=alert(2)>"}
+        opened = said(module.post(asked, path="/operations/ticket"), 201)
+        address = f"/operations/tickets/{opened['id']}/comment"
+        said(module.post({"text": "<svg onload=alert(3)> {text} @nobody"}, path=address))
+        for text in (page(acme, at("acme", f"tickets/{opened['id']}")), page(acme, at("acme"))):
+            assert [raw for raw in ("<script>alert(1)", "<img src=x", "<svg onload") if raw in text] == []
+
     def test_compares_the_first_bad_run_with_the_last_good_one(self, acme: Client, control: Control) -> None:
         good, bad = admitted("ops.fail", params={"times": 1}), admitted("ops.fail", params={"times": 2})
         with control():

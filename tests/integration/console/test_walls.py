@@ -84,6 +84,11 @@ class TestWhoDidNotSignIn:
         said = {"username": "someone", "password": "correct horse battery", "next": "https://evil.example.org/"}
         assert client().post("/console/sign-in", said)["Location"] == "/console/"
 
+    @pytest.mark.parametrize("way", ["/console/sign-in", "/console/sign-in?next=/console/sign-in", "//evil/"])
+    def test_is_led_round_in_no_circle(self, acme: Client, way: str) -> None:
+        answer = acme.get("/console/sign-in", {"next": way})
+        assert (answer.status_code, answer["Location"]) == (302, "/console/")
+
     def test_is_told_when_name_and_password_do_not_belong_together(self, db: None) -> None:
         answer = client().post("/console/sign-in", {"username": "nobody", "password": "nothing"})
         assert answer.status_code == 200
@@ -149,6 +154,13 @@ class TestMembers:
         assert "You belong to no tenant yet" in told
         assert "nora" in told
         page(nobody, at("acme"), code=404)
+
+    def test_of_a_tenant_that_is_called_as_the_form_is_see_it(self, signed_in: SignedIn) -> None:
+        with operator_reading():
+            operations.put_tenant(
+                tenant_id="sign-in-gmbh", name="Sign-in GmbH", region="local", state="active", storage_url="file:///s/"
+            )
+        assert "Sign-in GmbH" in page(signed_in("gerda", "sign-in-gmbh"), at("sign-in-gmbh"))
 
     def test_whose_membership_ends_see_nothing_with_the_next_request(self, acme: Client) -> None:
         page(acme, at("acme"))
@@ -246,3 +258,19 @@ class TestReadOnly:
             assert "style=" not in text
             assert "<script>" not in text
             assert "onclick" not in text
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "jobs/{0}/log?after=%00",
+        "jobs/{0}/log?after=9.99999999999999999999999",
+        "jobs/{0}?log=%00",
+        "history?day=2026-W01-1&within=%00",
+        "?before=%00&status=%00&type=%ED%A0%80&day=0001-01-01",
+        "?day=9999-12-31&before=ffffffff-ffff-ffff-ffff-ffffffffffff",
+        "alerts/00000000-0000-0000-0000-000000000000",
+    ],
+)
+def test_an_address_that_makes_no_sense_is_no_failure_of_ours(acme: Client, past: Past, rest: str) -> None:
+    assert acme.get(at("acme", rest.format(past.succeeded)), headers=PART).status_code < 500

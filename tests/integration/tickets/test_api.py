@@ -6,8 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from apps.core.ids import uuid7
+from apps.tenancy.context import in_tenant
+from apps.tickets import queries
 from tests.integration.conftest import Change, Control, Look
 from tests.integration.tickets.conftest import ERROR, TICKET, TICKETS, Asked, Opened, Ran
 from tests.support.api import Module, fields, refused, said
@@ -266,3 +270,23 @@ class TestThePlatformsOwn:
         named = said(platform.post({"issue": "x", "tenant_id": "globex"}, path=TICKET), 201)
         assert named["tenant_id"] == "globex"
         refused(platform.post({"issue": "x", "tenant_id": "nobody"}, path=TICKET), 404, "not_found")
+
+
+def test_the_open_tickets_of_a_tenant_that_had_very_many_are_found_by_an_index_of_their_own(
+    opened: Opened, change: Change
+) -> None:
+    opened("the open one")
+    change(
+        "INSERT INTO tickets (id, tenant_id, module, issue, description, about, source, kind, status, severity,"
+        " version, occurrences, successes, opened_by, closed_at, promise, chain)"
+        " SELECT gen_random_uuid(), 'acme', 'etl', 'old', '', '{}', 'module', '', 'closed', 'error', 1, 1, '[]', 'x',"
+        " now(), '{}', '{}' FROM generate_series(1, 5000)"
+    )
+    change("ANALYZE tickets")
+    with in_tenant("acme"), connection.cursor() as cursor:
+        with CaptureQueriesContext(connection) as made:
+            rows = queries.page(queries.Filters(tenant_id="acme", open=True), limit=8)
+        cursor.execute("EXPLAIN " + made[-1]["sql"])
+        plan = " ".join(line for (line,) in cursor.fetchall())
+    assert [row.issue for row in rows] == ["the open one"]
+    assert "tickets_tenant_open" in plan, plan

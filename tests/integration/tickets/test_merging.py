@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from apps.core.ids import uuid7
 from tests.integration.conftest import Look
 from tests.integration.tickets.conftest import ERROR, TICKETS, Asked, Opened, Ran
+from tests.integration.tickets.test_races import at_once
 from tests.support.api import Module, fields, refused, said
 
 React = Callable[[], None]
@@ -159,3 +161,29 @@ def test_a_list_of_what_is_open_leaves_the_merged_out(opened: Opened, asked: Ask
     main, double = opened(), opened()
     asked(double, "merge", into=main["id"])
     assert [each["id"] for each in said(acme.get(TICKETS, open="true"))["items"]] == [main["id"]]
+
+
+def test_what_speaks_for_a_chain_of_merged_tickets_ends_the_alerts_of_all_of_them(
+    ran: Ran, react: React, rows: Rows, opened: Opened, asked: Asked, read: Read, reactor: Any, look: Look
+) -> None:
+    ran(fails=ERROR)
+    react()
+    (double,) = rows()
+    main, last = opened("the feed is empty"), opened("the supplier is away")
+    asked(read(str(double["id"])), "merge", into=main["id"])
+    asked(read(main), "merge", into=last["id"])
+    asked(read(last), "resolve")
+    react()
+    key = f"job:{double['fingerprint']}"
+    assert [each["resolved"] for each in look("SELECT resolved FROM notifications WHERE dedup_key = %s", key)] == [True]
+
+
+def test_a_merge_and_its_undoing_that_meet_do_not_deadlock(opened: Opened) -> None:
+    modules = [Module("acme", scope="tickets:write") for _ in range(2)]
+    for _ in range(10):
+        older, newer = opened()["id"], opened()["id"]
+        said(modules[0].post({"version": 1, "into": older}, path=f"{TICKETS}/{newer}/merge"))
+        undone = partial(modules[0].post, {"version": 2, "into": None}, path=f"{TICKETS}/{newer}/merge")
+        merged = partial(modules[1].post, {"version": 1, "into": newer}, path=f"{TICKETS}/{older}/merge")
+        answers = at_once(undone, merged)
+        assert {each.status_code for each in answers} <= {200, 400}, [each.content for each in answers]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from tests.integration.conftest import Change, Control, Look
 from tests.integration.tickets.conftest import ERROR, TICKETS, Asked, Opened, Ran
 from tests.support.api import Module, said
 from tests.support.work import admitted, claimed, finish, worker
+from workers.reactor import Reactor
 from workers.sealer import Sealer
 
 React = Callable[[], None]
@@ -207,6 +209,36 @@ class TestSuccesses:
         (row,) = rows()
         assert (row["status"], row["occurrences"], len(row["successes"])) == ("open", 2, 1)
         ran()
+        react()
+        assert rows()[0]["status"] == "resolved"
+
+    def test_a_failure_that_is_told_late_is_not_overtaken_by_the_successes_around_it(
+        self, ran: Ran, react: React, rows: Rows, reactor: Reactor, control: Control
+    ) -> None:
+        ran(fails=ERROR)
+        react()
+        for fails in (None, ERROR, None):
+            ran(fails=fails)
+        late = [r for r in reactor.reactions.values() if "tickets" in r.path and "operations.job.failed" in r.types]
+        for each in late:
+            each.not_before = time.monotonic() + 3600
+        react()
+        for each in late:
+            each.not_before = 0.0
+        react()
+        (row,) = rows()
+        assert (row["status"], row["occurrences"], len(row["successes"])) == ("open", 2, 1)
+
+    def test_successes_from_before_the_failure_resolve_nothing_that_somebody_opened_about_it(
+        self, ran: Ran, opened: Opened, react: React, rows: Rows
+    ) -> None:
+        ran(times=2)
+        (failed,) = ran(fails=ERROR)
+        opened("it hurts", job_id=str(failed))  # before the house heard of any of it
+        react()
+        (row,) = rows()
+        assert (row["status"], row["successes"]) == ("open", [])
+        ran(times=2)
         react()
         assert rows()[0]["status"] == "resolved"
 
@@ -447,3 +479,31 @@ def test_reading_a_ticket_of_a_failure_is_a_handful_of_questions(
     with CaptureQueriesContext(connection) as asked:
         said(acme.get(f"{TICKETS}/{rows()[0]['id']}"))
     assert len(asked) < 30
+
+
+@pytest.mark.parametrize(("command", "status"), [("start", "in_progress"), ("wait", "waiting")])
+def test_whoever_begins_with_an_open_ticket_is_who_answers_for_its_alert(
+    ran: Ran, react: React, rows: Rows, asked: Asked, read: Read, look: Look, command: str, status: str
+) -> None:
+    ran(fails=ERROR)
+    react()
+    begun = asked(read(str(rows()[0]["id"])), command)
+    react()
+    (alert,) = look("SELECT * FROM notifications WHERE category = 'alert'")
+    assert (begun["status"], alert["acknowledged_by"], alert["resolved"]) == (status, "data-acquisition", False)
+    asked(asked(begun, "comment", text="soon"), {"start": "wait", "wait": "start"}[command])
+    assert len(look("SELECT * FROM events WHERE type = 'operations.ticket.acknowledged'")) == 1
+
+
+def test_everybody_is_told_however_many_they_are(
+    opened: Opened, asked: Asked, react: React, look: Look, change: Change
+) -> None:
+    crew, readers = [f"crew-{n}" for n in range(10)], [f"reader-{n}" for n in range(12)]
+    change("INSERT INTO ticket_teams (name, title, members) VALUES ('batch', 'Batch', %s)", crew)
+    ticket = asked(opened(), "assign", team="batch")
+    asked(ticket, "comment", text=" ".join(f"@{each}" for each in readers))
+    asked(ticket, "resolve")
+    react()
+    for beginning, people in (("Yours now", crew), ("Resolved", readers)):
+        rows = look("SELECT audience FROM notifications WHERE summary LIKE %s", f"{beginning}%")
+        assert sorted(each for row in rows for each in row["audience"]) == sorted(f"person:{each}" for each in people)

@@ -165,3 +165,11 @@ def test_an_event_that_is_handed_over_twice_grows_no_storm(control: Control, row
     storm = rows()[-1]
     assert (storm["source"], storm["occurrences"]) == ("storm", 4)
     assert {row["occurrences"] for row in rows()[:-1]} == {1}
+
+
+def test_who_opens_a_ticket_of_the_platforms_amid_a_modules_flood_has_it(opened: Opened, platform: Module) -> None:
+    for n in range(FLOOD // 2):
+        for tenant in ("acme", "globex"):
+            opened(f"failure {n}", tenant=tenant, module="etl", dedup_key=f"k{n}")
+    mine = said(platform.post({"issue": "all feeds", "module": "etl", "dedup_key": "all"}, path=TICKET), 201)
+    assert (mine["tenant_id"], mine["issue"]) == (None, "all feeds")

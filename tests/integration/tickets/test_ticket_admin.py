@@ -100,6 +100,49 @@ def test_what_is_refused_is_said_and_changes_nothing(operator: Client, opened: O
     assert kinds(ticket) == ["opened", "acknowledged"]
 
 
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [
+        ("comment", {"text": "a\x00b"}),
+        ("resolve", {"text": "\x00"}),
+        ("comment", {"text": "  "}),
+        ("assign", {"assignee": "a" * 129}),
+        ("assign", {"assignee": "<ada>"}),
+        ("assign", {"team": "\x00"}),
+        ("merge", {"into": "\x00"}),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(
+    operator: Client, opened: Opened, kinds: Kinds, command: str, more: dict[str, str]
+) -> None:
+    ticket = opened()
+    assert "Not done" in post(operator, ticket, command, **more)
+    assert kinds(ticket) == ["opened"]
+
+
+def test_who_comments_by_name_hears_of_the_resolution(operator: Client, opened: Opened, look: Look) -> None:
+    ticket = opened()
+    post(operator, ticket, "comment", text="I look")
+    post(operator, ticket, "comment", text="and look")
+    assert [row["person"] for row in look("SELECT person FROM ticket_watchers")] == ["olga"]
+
+
+def test_what_people_wrote_is_text_on_the_page(operator: Client, opened: Opened, asked: Asked) -> None:
+    ticket = opened("<script>alert(1)</script>", description="<img src=x onerror=alert(2)>")
+    asked(ticket, "comment", text="<svg onload=alert(3)> [x](javascript:alert(4)) @nobody-there @team:none")
+    shown = page(operator, f"{ADMIN}/ticket/{ticket['id']}/change/")
+    assert [raw for raw in ("<script>alert(1)", "<img src=x", "<svg onload=") if raw in shown] == []
+    assert "&lt;svg onload=alert(3)&gt;" in shown
+
+
+def test_a_page_bears_what_a_caller_calls_a_job(operator: Client, opened: Opened) -> None:
+    refs = ["no\nid", "../../logout", "%00", "<b>"]
+    ticket = opened(links=[{"kind": "job", "ref": ref} for ref in refs])
+    shown = page(operator, f"{ADMIN}/ticket/{ticket['id']}/change/")
+    assert "logout/change" not in shown
+    assert "&lt;b&gt;" in shown
+
+
 def test_commands_are_posted_by_who_may(operator: Client, opened: Opened, kinds: Kinds) -> None:
     ticket = opened()
     path = f"{ADMIN}/ticket/{ticket['id']}/act/"
