@@ -14,6 +14,7 @@ from pathlib import PurePath
 
 import structlog
 from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import Q
 from django.utils.module_loading import import_string
 
 from apps.core import metrics
@@ -81,8 +82,8 @@ class Reactor:
         if position >= head:
             return False
         upto = min(position + WINDOW, head)
-        lookups = reaction.interest() if reaction.interest is not None else {}
-        due = [] if lookups is None else queries.of_types(reaction.types, position=position, upto=upto, lookups=lookups)
+        wanted = Q() if reaction.interest is None else reaction.interest(position, upto)
+        due = [] if wanted is None else queries.of_types(reaction.types, position=position, upto=upto, wanted=wanted)
         for start in range(0, len(due), BATCH):
             if not self._take(reaction, due[start : start + BATCH]):
                 return False

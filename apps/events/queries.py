@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from django.db.models import Q
 
 from apps.events.models import Consumer, Event, FailedReaction
 from apps.tenancy.context import operator_reading
@@ -53,12 +54,16 @@ def after(*, position: int, limit: int, upto: int | None = None, filters: Filter
     return list(rows.order_by("sequence")[:limit])
 
 
-def of_types(
-    types: Sequence[str], *, position: int, upto: int, lookups: Mapping[str, Any] | None = None
-) -> Sequence[Event]:
+def of_types(types: Sequence[str], *, position: int, upto: int, wanted: Q | None = None) -> Sequence[Event]:
     """Return the events of these types numbered after `position`, up to and with `upto`; oldest first."""
-    rows = Event.objects.filter(type__in=types, sequence__gt=position, sequence__lte=upto, **(lookups or {}))
+    rows = Event.objects.filter(wanted or Q(), type__in=types, sequence__gt=position, sequence__lte=upto)
     return list(rows.order_by("sequence"))
+
+
+def told_of(event_type: str, *, field: str, position: int, upto: int) -> set[tuple[str | None, str]]:
+    """Return whose events of a type there are in a window of the log, with what `field` of their data says."""
+    rows = Event.objects.filter(type=event_type, sequence__gt=position, sequence__lte=upto)
+    return set(rows.values_list("tenant_id", f"data__{field}").distinct())
 
 
 def to_try_again(*, limit: int) -> Sequence[FailedReaction]:

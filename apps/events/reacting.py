@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-# Lookups of events; None: nothing at present.
-Interest = Callable[[], Mapping[str, Any] | None]
+# Given a window of the log, numbers after the first up to the second: a condition on its events, or None for no event.
+Interest = Callable[[int, int], Any]
 React = TypeVar("React", bound=Callable[..., None])
 
 # A deadlock or a row that comes a moment later is over within these; what still fails then is a defect, and waits
@@ -15,7 +15,7 @@ PAUSES_S: Final = (0.5, 2.0, 5.0, 15.0)
 
 
 def interested(interest: Interest) -> Callable[[React], React]:
-    """Say of a reaction which of its events it wants, asked once for many of them: the others cost it nothing.
+    """Say of a reaction which of its events it wants, asked once for a window: the others cost it nothing.
 
     For what would hear of every job that succeeds, and seldom cares.
     """

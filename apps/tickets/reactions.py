@@ -9,6 +9,9 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q
+
+from apps.events import queries as event_log
 from apps.events.models import Event
 from apps.events.reacting import interested
 from apps.evidence.queries import leaf_of_record
@@ -26,6 +29,17 @@ from apps.tickets.trouble import Trouble
 ABOUT = ("action", "component", "policy", "budget_per_hour", "category", "reason", "wave", "step")
 
 
+def _wanted(position: int, upto: int) -> Q | None:
+    """Want every failure, and of all successes those that some open ticket waits for, or one of this very window."""
+    failed = event_log.told_of(FAILED, field="type", position=position, upto=upto)
+    matter = failed | awaited()
+    if not matter:
+        return None
+    tenants, types = {tenant for tenant, _ in matter}, {job_type for _, job_type in matter}
+    return Q(type=FAILED) | Q(tenant_id__in=tenants, data__type__in=types)
+
+
+@interested(_wanted)
 def on_job_ended(event: Event) -> None:
     """Hear failures and successes as one follower, in the order of the log.
 
@@ -61,7 +75,6 @@ def on_job_failed(event: Event) -> None:
     )
 
 
-@interested(awaited)
 def on_job_completed(event: Event) -> None:
     """Attach a job type's success to the tickets of its failures; the second one resolves them."""
     if event.data.get("parent_id") is not None or event.tenant_id is None:

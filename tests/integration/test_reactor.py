@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
+from django.db.models import Q
 
 from apps.events import operations
 from apps.events.models import Event
@@ -37,7 +38,7 @@ def take_too_long() -> Exception:
     return AssertionError("nobody cancelled it")
 
 
-@interested(lambda: wanted or None)
+@interested(lambda _position, _upto: Q(**wanted) if wanted else None)
 def choose(event: Event) -> None:
     """Hear what it wants."""
     heard.append(event.subject)

@@ -30,17 +30,11 @@ SELECT id FROM tickets
 AWAITED = f"SELECT DISTINCT tenant_id, kind FROM tickets WHERE source = 'job' AND {IS_OPEN}"
 
 
-def awaited() -> dict[str, list[str]] | None:
-    """Return the tenants and job types whose successes matter to some open ticket, as lookups of events; None: none.
-
-    In the loops' role, across tenants.
-    """
+def awaited() -> set[tuple[str | None, str]]:
+    """Return the tenants and job types whose successes matter to some open ticket; in the loops' role."""
     with preparing() as cursor:
         cursor.execute(AWAITED)
-        rows = cursor.fetchall()
-    if not rows:
-        return None
-    return {"tenant_id__in": sorted({row[0] for row in rows}), "data__type__in": sorted({row[1] for row in rows})}
+        return set(cursor.fetchall())
 
 
 def concerned(*, tenant_id: str, job_type: str, sequence: int) -> list[UUID]:
