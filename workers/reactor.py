@@ -70,12 +70,18 @@ class Reactor:
             operations.begin(consumers=[each.consumer for each in self.reactions.values()])
             self._known = True
         head = queries.head()
-        behind = [self._advance(each, head=head) for each in self.reactions.values()]
+        passed: dict[str, int] = {}
+        behind = [self._advance(each, head=head, passed=passed) for each in self.reactions.values()]
+        if passed:
+            operations.advance_all(passed)
         self._try_again()
         return 0.0 if any(behind) else LOOK_EVERY_S
 
-    def _advance(self, reaction: Reaction, *, head: int) -> bool:
-        """Take a reaction's next events, a window of the log; return whether more are there for it to take now."""
+    def _advance(self, reaction: Reaction, *, head: int, passed: dict[str, int]) -> bool:
+        """Take a reaction's next events, a window of the log; return whether more are there for it to take now.
+
+        How far it came is left in `passed`: of what was reacted to it is noted already.
+        """
         if time.monotonic() < reaction.not_before:
             return False
         position = queries.position_of(consumer=reaction.consumer)
@@ -87,7 +93,7 @@ class Reactor:
         for start in range(0, len(due), BATCH):
             if not self._take(reaction, due[start : start + BATCH]):
                 return False
-        operations.advance(consumer=reaction.consumer, position=upto)
+        passed[reaction.consumer] = upto
         return upto < head
 
     def _take(self, reaction: Reaction, events: Sequence[Event]) -> bool:

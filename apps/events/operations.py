@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from apps.core.database import preparing
@@ -45,12 +45,18 @@ def number_committed(*, limit: int) -> int:
 
 def advance(*, consumer: str, position: int) -> None:
     """Note that `consumer` was delivered everything up to `position`; it never goes back."""
+    advance_all({consumer: position})
+
+
+def advance_all(positions: Mapping[str, int]) -> None:
+    """Note how far each of some consumers was delivered everything, by one write: each would cost a commit."""
     with preparing() as cursor:
         cursor.execute(
-            "INSERT INTO event_consumers (name, position, moved_at) VALUES (%s, %s, clock_timestamp())"
+            "INSERT INTO event_consumers (name, position, moved_at)"
+            " SELECT name, position, clock_timestamp() FROM unnest(%s::text[], %s::bigint[]) AS c(name, position)"
             " ON CONFLICT (name) DO UPDATE SET position = greatest(event_consumers.position, excluded.position),"
             " moved_at = excluded.moved_at",
-            [consumer, position],
+            [list(positions), list(positions.values())],
         )
 
 
