@@ -20,6 +20,7 @@ from apps.jobs.operations.processes import LEAVE, REGISTER, registration
 from opsplatform import seeds
 from tests.integration.conftest import Control, Look
 from tests.support.api import Module, said
+from tests.support.receiver import Receiver, receiving
 from workers.watcher import Watcher
 
 HEALTH = "/operations/health"
@@ -241,3 +242,20 @@ def beat(caller: Module, component: str, **more: Any) -> dict[str, Any]:
 def names(answer: dict[str, Any]) -> set[str]:
     """Return the components of a map."""
     return {each["component"] for each in answer["components"]}
+
+
+RECEIPTS = """SELECT r.*, c.component FROM recovery_receipts r JOIN health_status c USING (component_id)
+               ORDER BY r.receipt_id"""
+
+
+@pytest.fixture
+def receipts(look: Look) -> Callable[[], list[dict[str, Any]]]:
+    """Return a reader of the receipts, oldest first."""
+    return lambda: look(RECEIPTS)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver that takes everything."""
+    with receiving() as made:
+        yield made
