@@ -55,6 +55,7 @@ class Notifier:
         self._sent_at: dict[UUID, deque[float]] = {}
         self._leads = False
         self._upkeep_at = 0.0
+        self._silenced_after = upkeep.BEGINNING
 
     def run(self) -> None:
         """Notify until SIGTERM, then let what is under way end."""
@@ -141,6 +142,7 @@ class Notifier:
         if time.monotonic() < self._upkeep_at:
             return
         upkeep.say_again()
+        self._silenced_after = upkeep.end_silences(after=self._silenced_after)
         upkeep.skip_switched_off()
         purged = upkeep.purge(limit=PURGE_AT_ONCE)
         for each in testing.due(limit=TESTS_AT_ONCE - len(self._tests)):

@@ -90,6 +90,9 @@ class Notification(models.Model):
         indexes = [
             models.Index(fields=["tenant", "-id"], name="notifications_tenant_newest"),
             models.Index(fields=["dedup_key", "-id"], name="notifications_key_newest"),
+            models.Index(
+                fields=["id"], name="notifications_suppressed", condition=Q(status="suppressed", resolved=False)
+            ),
         ]
 
     def __str__(self) -> str:

@@ -19,6 +19,7 @@ from apps.notifications.routing import Rules, Trace
 
 KEPT_FOR = timedelta(days=90)
 BATCH = 200
+BEGINNING = UUID(int=0)
 # A group is said again while something of it is open that nobody has acknowledged; else it is not asked any more.
 REPEAT = f"""
 WITH due AS MATERIALIZED (
@@ -51,6 +52,19 @@ SELECT delivery_id, notification_id, channel_id FROM said
 SILENCED = """
 UPDATE notification_deliveries SET state = 'skipped', note = 'silenced', settled_at = clock_timestamp()
  WHERE delivery_id = ANY(%(ids)s)
+"""
+# Of a silence that is over: what is still so, and was told to nobody for its sake.
+WAS_SILENCED = """
+SELECT id FROM notifications
+ WHERE id > %(after)s AND status = 'suppressed' AND NOT resolved AND category = 'alert' AND acknowledged_at IS NULL
+   AND why -> -1 ->> 'because' = 'silenced'
+ ORDER BY id LIMIT %(limit)s
+"""
+SAY = f"""
+INSERT INTO notification_signals (signal_id, tenant_id, notification_id, action, severity, source, dedup_key, said_by,
+       said_at)
+SELECT {UUID7.format(place="0")}, tenant_id, id, 'trigger', severity, source, dedup_key, 'silence', clock_timestamp()
+  FROM notifications WHERE id = ANY(%(ids)s) AND status = 'suppressed' AND NOT resolved
 """
 HELD = """
 UPDATE notification_deliveries SET due_at = clock_timestamp() + %(seconds)s * interval '1 s' WHERE delivery_id = %(id)s
@@ -112,12 +126,32 @@ def say_again() -> int:
         for delivery_id, notification_id, channel_id in said:
             row = rows[notification_id]
             facts = routing.facts_of(row, region=row.region)
-            if routing.silenced(known.silences, facts) is not None:
+            if _silent(row, known=known):
                 silenced.append(delivery_id)
             elif row.severity != Severity.CRITICAL and (quiet_s := _quiet(channel_id, facts, known=known, now=now)):
                 cursor.execute(HELD, {"id": delivery_id, "seconds": quiet_s})
         cursor.execute(SILENCED, {"ids": silenced})
         return len(said)
+
+
+def end_silences(*, after: UUID) -> UUID:
+    """Have decided anew what is still so and was silenced, where the silence is over; return where to look next.
+
+    A page of what is silenced at a time, from `after` on, so that what stays silenced hides nothing behind it.
+    """
+    with transaction.atomic(), preparing() as cursor:
+        cursor.execute(WAS_SILENCED, {"after": after, "limit": BATCH})
+        ids = [row[0] for row in cursor.fetchall()]
+        if ids:
+            known = rules.in_force(now=DatabaseClock.ask(connection).now())
+            rows = Notification.every.in_bulk(ids).values()
+            over = [row.id for row in rows if not _silent(row, known=known)]
+            cursor.execute(SAY, {"ids": over})
+    return ids[-1] if len(ids) == BATCH else BEGINNING
+
+
+def _silent(row: Notification, *, known: Rules) -> bool:
+    return routing.silenced(known.silences, routing.facts_of(row, region=row.region)) is not None
 
 
 def _quiet(channel_id: UUID, facts: Facts, *, known: Rules, now: datetime) -> float:

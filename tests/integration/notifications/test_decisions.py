@@ -66,6 +66,19 @@ def test_what_is_silenced_is_told_to_nobody_and_says_whose_silence_it_is(
     assert promise["met_at"] is not None, "a decision keeps the promise"
 
 
+def test_what_is_still_so_when_a_silence_ends_is_told_by_itself(
+    acme: Module, mail: Post, notifying: Notifying, status: Status, change: Change
+) -> None:
+    change(SILENCE, uuid7(), ["component=~feed-.*"])
+    still, over = trigger(acme, component="feed-1", dedup_key="a"), trigger(acme, component="feed-2", dedup_key="b")
+    notifying(lambda: status(still) == status(over) == "suppressed")
+    resolve(acme, "b")
+    change("UPDATE notification_silences SET ends_at = clock_timestamp()")
+    notifying(lambda: status(still) == "delivered")
+    assert status(over) == "suppressed"
+    assert len(mail.mails) == 1
+
+
 def test_a_muted_child_is_told_when_its_parent_no_longer_stands_before_it(
     mail: Post, notifying: Notifying, control: Control, look: Look
 ) -> None:

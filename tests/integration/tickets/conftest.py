@@ -9,6 +9,9 @@ from uuid import UUID
 import pytest
 from django.conf import settings
 
+from apps.core.clock import system_now
+from apps.core.ids import uuid7
+from apps.events.models import Event
 from apps.events.operations import number_committed
 from apps.jobs.lifecycle import Ending
 from opsplatform import wiring
@@ -26,6 +29,7 @@ ERROR = {
     "message": "no rows in partition 17",
     "location": "a.py:1",
 }
+OTHER = {**ERROR, "message": "the door is shut"}
 
 
 class Opened(Protocol):
@@ -200,3 +204,9 @@ def ago(change: Change) -> Callable[..., None]:
 def home() -> Any:
     """Where the plane's keys lie."""
     return settings.ENVIRONMENT.home
+
+
+def event(kind: str, *, tenant: str | None = "acme", sequence: int = 1, **data: Any) -> Event:
+    """Return an event as the reactor hands it over."""
+    values: dict[str, Any] = {"sequence": sequence, "tenant_id": tenant, "type": kind, "subject": "s", "data": data}
+    return Event(event_id=uuid7(), occurred_at=system_now(), **values)
