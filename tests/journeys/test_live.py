@@ -72,12 +72,19 @@ def test_who_comes_back_with_the_last_id_loses_and_doubles_nothing(caller: Calle
     heard: list[dict[str, Any]] = []
     position = start
     deadline = time.monotonic() + 60
-    while not (submitted.is_set() and len([each for each in heard if each["event"] == COMPLETED]) >= len(ids)):
+
+    def enough() -> bool:
+        completed = {each["data"]["subject"] for each in heard if each["event"] == COMPLETED}
+        return submitted.is_set() and completed >= set(ids)
+
+    while not enough():
         assert time.monotonic() < deadline, "not all were heard"
         with caller.stream(EVENTS, headers={"Last-Event-ID": position}) as stream:
             for each in islice(stream, 5):  # and hang up in the middle
                 heard.append(each)
                 position = each["id"]
+                if enough():  # what another test's jobs still tell makes no fives
+                    break
     working.join()
     known = [each["data"]["id"] for each in heard]
     assert len(known) == len(set(known)), "doubled"
