@@ -96,7 +96,8 @@ def test_a_killed_worker_is_down_within_20_s_and_its_jobs_recovery_leaves_a_rece
     )
     assert receipt["outcome"] == "helped"
     assert receipt["condition"]["status"] == "down"
-    assert (receipt["facts"]["brought_back"], receipt["facts"]["still_held"]) == (1, 0)
+    assert receipt["facts"]["brought_back"] >= 1, "ours, and whatever another test left running there"
+    assert receipt["facts"]["still_held"] == 0
     assert caller.wait(job_id)["outcome"] == "succeeded"
     wait_for(lambda: told(truth, "operations.health.recovered", "worker-default", before), what="it is up again")
     page = modules.request("GET", "/operations/health/operations/worker-default").json()

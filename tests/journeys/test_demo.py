@@ -14,7 +14,11 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.timeout(300)
+DEADLINE_S = 540
+"""Each wait of the story has its own deadline; this one is for a machine that plays three planes at once."""
+
+
+@pytest.mark.timeout(DEADLINE_S + 90)
 def test_the_story_comes_true() -> None:
     folder = Path(tempfile.mkdtemp(prefix="ops-story-")).resolve()
     folder.chmod(0o711)
@@ -26,8 +30,10 @@ def test_the_story_comes_true() -> None:
             env={name: value for name, value in os.environ.items() if not name.startswith("OPS_")},
             capture_output=True,
             text=True,
-            timeout=230,
+            timeout=DEADLINE_S,
         )
+    except subprocess.TimeoutExpired as late:
+        pytest.fail(f"the story came no further within {DEADLINE_S} s than:\n{(late.stdout or b'')[-4000:].decode()}")
     finally:
         # A story that was cut off leaves its plane; there is nothing to stop behind one that ended by itself.
         subprocess.run(
