@@ -52,7 +52,7 @@ class WaveView:
 
     number: int
     state: WaveState
-    drill: Drill = Drill.NONE
+    drill: Drill = Drill.NONE  # UP: it is to be tried, and has not been
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +65,6 @@ class View:
     waves: Sequence[WaveView]
     targets: Sequence[TargetView]
     parallel: int
-    drill: bool = False
     reverting_wave: int | None = None
     contracts: bool = False
 
@@ -218,27 +217,30 @@ def _forward(view: View) -> list[Action]:
         return [BeginWave(view.waves[0].number)]
     wave = next(each for each in view.waves if each.number == view.wave)
     mine = [each for each in view.targets if each.wave == wave.number]
-    contract = view.stage is Stage.CONTRACT
     if wave.state in {WaveState.WAITING, WaveState.HELD}:
-        return [BeginWave(wave.number, contract)]
+        return [BeginWave(wave.number, view.stage is Stage.CONTRACT)]
     if wave.state is WaveState.PASSED:
         return [_after(wave, view=view)]
     if failed := [each for each in mine if each.state is TargetState.FAILED]:
         return [FailWave(wave.number, failed[0].reason_code or "target_failed")]
     if wave.state is WaveState.BAKING:
         return [Judge(wave.number)]
-    if wave.drill is Drill.DOWN:
-        if all(each.state is TargetState.REVERTED for each in mine):
-            return [DrillAgain(wave.number)]
-        if stuck := [each for each in mine if each.state is TargetState.STUCK]:
-            return [FailWave(wave.number, stuck[0].reason_code or "drill_failed")]
-        return _bring_back(mine, parallel=view.parallel)
-    actions = _bring_up(mine, stage=view.stage, parallel=view.parallel)
-    if actions or not all(_is_up(each, stage=view.stage) for each in mine):
-        return actions
-    if view.drill and not contract and wave.number == view.waves[0].number and wave.drill is Drill.UP:
-        return [DrillDown(wave.number)]
-    return [Bake(wave.number)]
+    return _drilled_back(wave, mine=mine, view=view) if wave.drill is Drill.DOWN else _up(wave, mine=mine, view=view)
+
+
+def _up(wave: WaveView, *, mine: Sequence[TargetView], view: View) -> list[Action]:
+    """Bring a wave's targets up, and the first one down again where that is to be tried."""
+    if not all(_is_up(each, stage=view.stage) for each in mine):
+        return _bring_up(mine, stage=view.stage, parallel=view.parallel)
+    return [DrillDown(wave.number)] if wave.drill is Drill.UP else [Bake(wave.number)]
+
+
+def _drilled_back(wave: WaveView, *, mine: Sequence[TargetView], view: View) -> list[Action]:
+    if all(each.state is TargetState.REVERTED for each in mine):
+        return [DrillAgain(wave.number)]
+    if stuck := [each for each in mine if each.state is TargetState.STUCK]:
+        return [FailWave(wave.number, stuck[0].reason_code or "drill_failed")]
+    return _bring_back(mine, parallel=view.parallel)
 
 
 def _after(wave: WaveView, *, view: View) -> Action:

@@ -89,9 +89,15 @@ MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
     CONTRACTING: ("Its contract phase begins: from here on nothing can be taken back.", _schema()),
     STALLED: (
         "A step came no further for as long as its definition allows.",
-        _schema(target=_TEXT, step=_TEXT, job_id=_ID, done={"type": ["integer", "null"]},
-                total={"type": ["integer", "null"]}, severity=_TEXT),
-    ),  # fmt: skip
+        _schema(
+            target=_TEXT,
+            step=_TEXT,
+            job_id=_ID,
+            done={"type": ["integer", "null"]},
+            total={"type": ["integer", "null"]},
+            severity=_TEXT,
+        ),
+    ),
     PAUSED: ("Nothing new begins: a person asked for it, or something failed.", _schema(severity=_TEXT)),
     INCONCLUSIVE: ("A gate cannot tell: a person has to.", _schema(severity=_TEXT)),
     RESUMED: ("It goes on.", _schema(retried=_COUNT)),
@@ -99,8 +105,10 @@ MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
     REVERTING: ("Its targets are brought back.", _schema(scope={**_TEXT, "description": "all, or wave"})),
     REVERTED: ("Every target that was touched is verified back at its version.", _schema()),
     COMPLETED: ("Every target of the plan is verified at the new version.", _schema(targets=_COUNT)),
-    FAILED: ("It ended otherwise: no plan, aborted, or a target that could not be brought back.",
-             _schema(severity=_TEXT)),  # fmt: skip
+    FAILED: (
+        "It ended otherwise: no plan, aborted, or a target that could not be brought back.",
+        _schema(severity=_TEXT),
+    ),
     TARGET_UPGRADED: ("A target is verified at the new version.", _schema(OF_TARGET)),
     TARGET_FAILED: ("A step failed at a target, or what was read back is not what it had to be.", _schema(OF_TARGET)),
     TARGET_REVERTED: ("A target is verified back at its old version.", _schema(OF_TARGET)),

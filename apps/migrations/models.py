@@ -49,7 +49,10 @@ class Migration(models.Model):
     evidence_ref = models.UUIDField(null=True, help_text="the record of its last transition")
     asked = models.JSONField(default=dict, help_text="targets, waves, baseline and the expected plan, as requested")
     order = models.CharField(
-        max_length=24, null=True, choices=_words(ORDERS), help_text="what a person asked of its waves, to be carried out"
+        max_length=24,
+        null=True,
+        choices=_words(ORDERS),
+        help_text="what a person asked of its waves, to be carried out",
     )
     dry_run = models.BooleanField(default=False)
     drill = models.BooleanField(default=False)
