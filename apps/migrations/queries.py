@@ -1,4 +1,4 @@
-"""What others ask about migrations, and what a campaign is decided by. The reading of the migrator is across tenants."""
+"""What others ask about migrations, and what a campaign is decided by; the migrator reads across tenants."""
 
 from __future__ import annotations
 
