@@ -8,7 +8,6 @@ import csv
 import http.client
 import http.cookiejar
 import json
-import re
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
@@ -216,7 +215,7 @@ class Person:
 
 
 def _password(file: Path, name: str) -> str:
-    found = re.search(rf"^{name}\b\W+(\S+)", file.read_text(encoding="utf-8"), re.MULTILINE)
-    if found is None:
-        raise NotTrueError(f"{file} names no password of {name}")
-    return found[1]
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if line.partition(" ")[0] == name:
+            return line.partition(" ")[2]
+    raise NotTrueError(f"{file} names no password of {name}")
