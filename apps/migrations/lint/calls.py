@@ -85,9 +85,9 @@ def _job(of: Step | Check, name: str, params: object) -> Iterator[Finding]:
         return Finding(level=Level.ERROR, step=None, file=DOCUMENT, line=of.line, rule=rule, message=message)
 
     try:
-        job_type = REGISTRY.get(name)
+        job_type = REGISTRY.offered(name)
     except UnknownJobTypeError:
-        yield finding("job-type-unknown", f"submits {name!r}, and no job type of that name is registered")
+        yield finding("job-type-unknown", f"submits {name!r}, and no job type of that name is on offer")
         return
     if job_type.contract == "required":
         yield finding("job-contract", f"submits {name!r}, which runs under a contract only, and a migration has none")
