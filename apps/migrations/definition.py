@@ -105,7 +105,8 @@ class Step:
 
     Of the fields that belong to one kind (`text` to sql, `function` to python, `job_type` and `params` to job, `path`
     to module, `settings`, `app` and `to` to django) the others are None or empty. `undoes` is False for
-    `revert: nothing` and for every step of `contract`. `file`, `revert_file`, `line`: where it is written.
+    `revert: nothing` and for every step of `contract`; `revert_said`: whether `revert` is written at all, as it must be
+    before `contract`. `file`, `revert_file`, `line`: where the step is written.
     """
 
     name: str
@@ -128,6 +129,7 @@ class Step:
     to: str | None = None
     revert_to: str | None = None
     undoes: bool = False
+    revert_said: bool = True
     batch: Batch | None = None
     lock_timeout_s: float = 2.0
     statement_timeout_s: float = 30.0
