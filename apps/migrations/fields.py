@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from rest_framework import serializers
@@ -10,8 +11,8 @@ from apps.core.serializers import StrictSerializer
 from apps.migrations.definition import Kind, Phase, Risk, TargetKind
 from apps.migrations.lifecycle import Stage
 from apps.migrations.models import DIRECTIONS, STATES, STEP_STATES, TARGET_STATES, VERDICTS, WAVE_STATES
-from apps.tenancy.models import TENANT_ID
 
+TENANT = r"[a-z][a-z0-9-]{1,47}"
 CHECKSUM = r"\Asha256:[0-9a-f]{64}\Z"
 NAME = r"\A[a-z][a-z0-9_-]{0,62}\Z"
 VERSION = r"\A[0-9A-Za-z][0-9A-Za-z.+_-]{0,62}\Z"
@@ -27,14 +28,14 @@ STEP_KINDS = [kind.value for kind in Kind]
 class TenantsField(serializers.JSONField):
     """A list of tenants, or `"*"`."""
 
-    def to_internal_value(self, data: Any) -> str | list[str]:
+    def to_internal_value(self, data: Any) -> Any:
         """Return the tenants, each once; refuse what is neither."""
         if data == EVERY_TENANT:
             return EVERY_TENANT
         if not isinstance(data, list) or not data or len(data) > MOST_TARGETS:
             raise serializers.ValidationError(f'a list of 1 to {MOST_TARGETS} tenants, or "*", would be right')
         for each in data:
-            if not isinstance(each, str) or not TENANT_ID.regex.fullmatch(each):
+            if not isinstance(each, str) or not re.fullmatch(TENANT, each):
                 raise serializers.ValidationError("tenants by their ids, as 'acme', would be right")
         return list(dict.fromkeys(data))
 
@@ -93,7 +94,7 @@ class MigrateFields(StrictSerializer):
     )
 
 
-class ReasonFields(StrictSerializer):
+class MigrationCommandFields(StrictSerializer):
     """A command."""
 
     reason = serializers.CharField(max_length=500, required=False, allow_null=True, default=None, help_text="kept")
@@ -124,7 +125,7 @@ class OfDefinitionFields(serializers.Serializer[Any]):
         return {**super().get_fields(), "from": serializers.CharField()}
 
 
-class WhyFields(serializers.Serializer[Any]):
+class CauseFields(serializers.Serializer[Any]):
     """Why it stands where it stands."""
 
     code = serializers.CharField()
@@ -155,7 +156,7 @@ class MigrationFields(serializers.Serializer[Any]):
     module = serializers.CharField()
     description = serializers.CharField()
     status = serializers.ChoiceField(STATES)
-    reason = WhyFields(allow_null=True)
+    reason = CauseFields(allow_null=True)
     version = serializers.IntegerField(help_text="grows with every transition")
     progress = serializers.FloatField(help_text="from 0 to 1")
     eta_s = serializers.FloatField(
@@ -222,7 +223,7 @@ class TargetFields(serializers.Serializer[Any]):
     tenant_id = serializers.CharField()
     wave = serializers.IntegerField(allow_null=True)
     state = serializers.ChoiceField(TARGET_STATES)
-    reason = WhyFields(allow_null=True)
+    reason = CauseFields(allow_null=True)
     version_before = serializers.CharField(allow_null=True)
     version_after = serializers.CharField(allow_null=True, help_text="as read back")
     digest_before = serializers.CharField(allow_null=True, help_text="of its schema")
@@ -237,7 +238,7 @@ class SetAsideFields(serializers.Serializer[Any]):
 
     key = serializers.CharField()
     tenant_id = serializers.CharField()
-    reason = WhyFields()
+    reason = CauseFields()
     version = serializers.CharField(allow_null=True, help_text="as read")
     differs = serializers.ListField(child=serializers.CharField(), help_text="the objects that are not as in most")
 

@@ -1,6 +1,6 @@
 """DRF's second door, for the few addresses that are a person's: a Django session, with its CSRF token.
 
-A view opens it by naming `SignedIn` beside `BearerToken`. A token cannot come in by it, and a session opens nothing else.
+A view opens it by naming `SignedIn` beside `BearerToken`. No token comes in by it, and a session opens nothing else.
 """
 
 from __future__ import annotations

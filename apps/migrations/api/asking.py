@@ -85,7 +85,8 @@ def defined(values: Mapping[str, Any]) -> Definition:
         field = "version_to" if version_from is None else "version_from"
         raise bad_field(field, f"{name} leads from {ways}") from error
     except registry.BadDefinitionError as error:
-        raise problems.Conflict(f"The definition cannot be used: {error}.", code="bad_definition") from error
+        said = f"{name} to {values['version_to']} cannot be used: `manage.py migration_lint` says why."
+        raise problems.Conflict(said, code="bad_definition") from error
 
 
 def targets_of(

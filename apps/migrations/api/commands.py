@@ -35,7 +35,7 @@ class Command(APIView):
         """Do it, and answer with the migration."""
 
         def act(row: Migration, by: str) -> Migration:
-            asked = fields.ReasonFields(data=request.data)
+            asked = fields.MigrationCommandFields(data=request.data)
             asked.is_valid(raise_exception=True)
             return type(self).do(migration_id=row.id, by=by, why=asked.validated_data["reason"])
 
@@ -46,7 +46,7 @@ def _command(verb: str, *, do: Callable[..., Migration], code: str, says: str) -
     schema = extend_schema(
         operation_id=f"migrations_{verb}",
         parameters=ACTING,
-        request=fields.ReasonFields,
+        request=fields.MigrationCommandFields,
         responses={202: fields.MigrationFields},
         tags=TAGS,
         description=f"{says} 409 `{code}` where its state forbids it, with `migration_status`.",
