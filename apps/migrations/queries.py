@@ -10,7 +10,7 @@ from apps.core.database import rows
 from apps.migrations.campaign import StepView, TargetView, View, WaveView
 from apps.migrations.definition import Definition, Kind, Phase
 from apps.migrations.lifecycle import ACTIVE, Drill, Stage, State, StepState, TargetState, WaveState
-from apps.migrations.models import Migration, Target, Wave
+from apps.migrations.models import Migration, Step, Target, Wave
 
 STEPS = """
 SELECT s.step_id, s.target_id, s.number, s.phase, s.kind, s.undoes, s.state, s.direction, s.run,
@@ -68,6 +68,17 @@ def view(migration_id: UUID, *, definition: Definition) -> View:
         reverting_wave=migration.reverting_wave,
         contracts=any(step.phase is Phase.CONTRACT for step in definition.steps),
     )
+
+
+def why_failed(migration_id: UUID, *, wave: int) -> str | None:
+    """Return in a sentence which target of a wave failed first, at which step and why."""
+    target = Target.objects.filter(migration_id=migration_id, wave=wave, state__in=["failed", "stuck"]).first()
+    if target is None:
+        return None
+    step = Step.objects.filter(target_id=target.target_id, state="failed").first()
+    if step is None:
+        return f"{target.key}: {target.reason or target.reason_code}"
+    return f"{target.key}: step {step.name}: {step.error or step.error_code}"
 
 
 def recorded(*, module: str, kind: str, keys: Sequence[str]) -> dict[str, str]:

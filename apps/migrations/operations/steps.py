@@ -145,21 +145,19 @@ def _stalled_event(step: AtWork) -> tuple[str, Mapping[str, Any]]:
     return events.STALLED, {**says, "done": step.done, "total": step.total}
 
 
-def begin(step_id: UUID, *, tenant_id: str, direction: str, definition: Definition, account: str) -> Submitted | None:
+def begin(step_id: UUID, *, direction: str, definition: Definition) -> Submitted | None:
     """Submit a step's job, in its target's tenant's name and limits; None where the step moved on meanwhile.
 
     A limit's refusal lets the step wait as long as the limit says; any other fails it. Lets `DecisionPointAwayError`
     through, with nothing written.
     """
-    with in_tenant(tenant_id):
+    with in_tenant(_tenant_of(step_id)):
         step = Step.objects.select_for_update().filter(step_id=step_id, state__in=NEEDS_FIRST).first()
         if step is None:
             return None
         target = Target.objects.get(target_id=step.target_id)
         migration = Migration.every.get(id=step.migration_id)
-        submission = _submission(
-            step, target=target, migration=migration, direction=direction, definition=definition, account=account
-        )
+        submission = _submission(step, target=target, migration=migration, direction=direction, definition=definition)
         try:
             made = submit(submission, points=points.in_force())
         except NotTakenError as error:
@@ -179,9 +177,9 @@ def begin(step_id: UUID, *, tenant_id: str, direction: str, definition: Definiti
         return made
 
 
-def stop(step_id: UUID, *, tenant_id: str, why: str) -> None:
+def stop(step_id: UUID, *, why: str) -> None:
     """Ask a step's job to stop; its ledger keeps how far it came."""
-    with in_tenant(tenant_id):
+    with in_tenant(_tenant_of(step_id)):
         step = Step.objects.select_for_update().filter(step_id=step_id, state=StepState.RUNNING).first()
         if step is None or step.job_id is None:
             return
@@ -212,17 +210,21 @@ def sets_version(step: definitions.Step, *, direction: str, definition: Definiti
     return definition.version_from if step.name == writers[0].name else None
 
 
+def _tenant_of(step_id: UUID) -> str:
+    return Step.every.values_list("tenant_id", flat=True).get(step_id=step_id)
+
+
 def _submission(
-    step: Step, *, target: Target, migration: Migration, direction: str, definition: Definition, account: str
-) -> Submission:
+    step: Step, *, target: Target, migration: Migration, direction: str, definition: Definition
+) -> Submission:  # fmt: skip
     defined = definition.step(step.name)
-    job_type, params = JOB_TYPE, _params(
-        step, target=target, migration=migration, direction=direction, definition=definition, account=account
-    )  # fmt: skip
     if defined.kind is Kind.JOB:
         job_type = (defined.job_type if direction == UP else defined.revert_job_type) or ""
         given = defined.params if direction == UP else defined.revert_params
         params = filled(given, target=target.key, migration=migration)
+    else:
+        job_type = JOB_TYPE
+        params = _params(step, target=target, migration=migration, direction=direction, definition=definition)
     return Submission(
         tenant_id=step.tenant_id,
         job_type=REGISTRY.get(job_type),
@@ -235,11 +237,11 @@ def _submission(
 
 
 def _params(
-    step: Step, *, target: Target, migration: Migration, direction: str, definition: Definition, account: str
-) -> dict[str, Any]:
+    step: Step, *, target: Target, migration: Migration, direction: str, definition: Definition
+) -> dict[str, Any]:  # fmt: skip
     said: dict[str, Any] = {
         "migration": str(migration.id),
-        "account": account,
+        "account": migration.tenant_id,
         "definition": {
             "name": definition.name,
             "from": definition.version_from,
