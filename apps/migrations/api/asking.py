@@ -17,6 +17,9 @@ from apps.jobs import environments
 from apps.migrations import fields, registry
 from apps.migrations.api.shared import TAGS, answered
 from apps.migrations.definition import Definition, TargetKind
+from apps.migrations.folders import strict_yaml, waves
+from apps.migrations.folders.fields import Fields
+from apps.migrations.folders.problems import Problem
 from apps.migrations.models import Migration
 from apps.migrations.operations import asking
 from apps.tenancy import idempotency
@@ -58,6 +61,7 @@ class Migrate(APIView):
         values = dict(fields_asked.validated_data)
         principal = principal_of(request)
         tenant_id = tenant_or_404(principal, values.get("tenant_id"))
+        check_waves(values["waves"])
         definition = defined(values)
         targets = targets_of(values["targets"], definition=definition, principal=principal, tenant_id=tenant_id)
 
@@ -68,6 +72,23 @@ class Migrate(APIView):
             return answered(row.id, headers={"Location": f"/operations/migrations/{row.id}"})
 
         return answer_once(request, tenant_id=tenant_id, act=act)
+
+
+def check_waves(asked: Any) -> None:
+    """Read waves as a definition's are read; raise 400 that names what is wrong in them."""
+    if asked is None:
+        return
+    wrong: list[Problem] = []
+    waves.waves(
+        Fields(document=strict_yaml.Document(value={"waves": asked}, lines={}), file="the body", problems=wrong)
+    )
+    if wrong:
+        by_field = {each.field: each.message for each in reversed(wrong)}
+        raise problems.BadRequest(
+            "Some fields are not as they must be.",
+            code="invalid_fields",
+            errors=[problems.FieldError(field=name, message=said) for name, said in by_field.items()],
+        )
 
 
 def defined(values: Mapping[str, Any]) -> Definition:
