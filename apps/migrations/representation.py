@@ -53,6 +53,7 @@ def whole(shown: Mapping[str, Any], row: Migration, *, waves: Sequence[Wave], cr
         links["targets"] = f"{links['self']}?targets={crowd.next}"
     return {
         **shown,
+        "reason": without(shown["reason"], hidden=hidden),
         "plan": without(row.plan, hidden=hidden),
         "waves": [
             wave(each, targets=crowd.by_wave.get(each.number, Counter()), facts=without(each.facts, hidden=hidden))
