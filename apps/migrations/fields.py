@@ -218,7 +218,7 @@ class StepFields(serializers.Serializer[Any]):
 class TargetFields(serializers.Serializer[Any]):
     """What is migrated."""
 
-    key = serializers.CharField(help_text="the tenant, module or environment")
+    target = serializers.CharField(help_text="the tenant, module or environment")
     kind = serializers.ChoiceField(TARGET_KINDS)
     tenant_id = serializers.CharField()
     wave = serializers.IntegerField(allow_null=True)
@@ -236,7 +236,7 @@ class TargetFields(serializers.Serializer[Any]):
 class SetAsideFields(serializers.Serializer[Any]):
     """What is not touched, and why."""
 
-    key = serializers.CharField()
+    target = serializers.CharField()
     tenant_id = serializers.CharField()
     reason = CauseFields()
     version = serializers.CharField(allow_null=True, help_text="as read")

@@ -25,7 +25,7 @@ PLAIN = (
     "wave", "requested_by", "requested_at", "planned_at", "started_at", "stopped_at", "finished_at",
 )  # fmt: skip
 OF_TARGET = (
-    "key", "kind", "tenant_id", "wave", "state", "version_before", "version_after", "digest_before", "digest_after",
+    "kind", "tenant_id", "wave", "state", "version_before", "version_after", "digest_before", "digest_after",
     "started_at", "finished_at",
 )  # fmt: skip
 OF_STEP = ("name", "phase", "kind", "state", "direction", "run", "cursor", "done", "total", "job_id")
@@ -111,6 +111,7 @@ def wave(row: Wave, *, targets: Mapping[str, int], facts: Mapping[str, Any]) -> 
 def target(row: Target, *, steps: Sequence[Step]) -> dict[str, Any]:
     """Return a target with its steps."""
     return {
+        "target": row.key,
         **{name: getattr(row, name) for name in OF_TARGET},
         "reason": _why(row.reason_code, row.reason),
         "steps": [step(each) for each in steps],
@@ -126,7 +127,7 @@ def step(row: Step) -> dict[str, Any]:
 def set_aside(row: Target) -> dict[str, Any]:
     """Return a target that is not touched."""
     return {
-        "key": row.key,
+        "target": row.key,
         "tenant_id": row.tenant_id,
         "reason": _why(row.reason_code, row.reason),
         "version": row.version_before,

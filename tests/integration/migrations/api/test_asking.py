@@ -133,9 +133,12 @@ def test_other_kinds_of_targets_are_named_by_their_own_words(
     monkeypatch.setattr(settings, "ENVIRONMENT", replace(settings.ENVIRONMENT, migrations=(tmp_path,)))
     pools = {"definition": "pools", "version_to": "2"}
     said(acme.post({**pools, "targets": {"environments": ["default"]}}, path=MIGRATE), 202)
-    for targets, name in (({"environments": ["moon"]}, "environments"), ({"tenants": ["acme"]}, "tenants"), ({}, None)):
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"environments": ["moon"]}, "environments"), ({"tenants": ["acme"]}, "tenants"), ({}, "environments"),
+    ]  # fmt: skip
+    for targets, name in wrong:
         problem = refused(acme.post({**pools, "targets": targets}, path=MIGRATE), 400, "invalid_fields")
-        assert fields(problem) == [f"targets.{name or 'environments'}"]
+        assert fields(problem) == [f"targets.{name}"]
     said(acme.post({"definition": "whole", "version_to": "2"}, path=MIGRATE), 202)
     assert [row["asked"]["targets"] for row in look(ROWS)] == [{"environments": ["default"]}, {}]
 

@@ -45,7 +45,7 @@ def test_a_migration_is_read_with_its_plan_waves_targets_and_steps(
     assert [(each["number"], each["state"], each["targets"]) for each in shown["waves"]] == [
         (0, "running", {"waiting": 1}), (1, "waiting", {"waiting": 1}),
     ]  # fmt: skip
-    assert [(each["key"], each["wave"], each["state"], each["version_before"]) for each in shown["targets"]] == [
+    assert [(each["target"], each["wave"], each["state"], each["version_before"]) for each in shown["targets"]] == [
         ("acme", 0, "waiting", "1.4"), ("globex", 1, "waiting", "1.4"),
     ]  # fmt: skip
     steps = shown["targets"][0]["steps"]
@@ -54,7 +54,7 @@ def test_a_migration_is_read_with_its_plan_waves_targets_and_steps(
     assert (failed["cursor"], failed["done"], failed["total"], failed["run"]) == ("700", 700, 1000, 2)
     assert failed["error"] == {"code": "23514", "message": "a check failed"}
     (aside,) = shown["set_aside"]
-    assert (aside["key"], aside["reason"]["code"], aside["differs"]) == (
+    assert (aside["target"], aside["reason"]["code"], aside["differs"]) == (
         "sandbox", "schema_differs", ["column customers.nick"],
     )  # fmt: skip
     assert (shown["targets_total"], shown["targets_by_state"], shown["targets_unnamed"]) == (2, {"waiting": 2}, 0)
@@ -75,7 +75,7 @@ def test_targets_outside_the_token_are_counted_and_never_named(
     shown = read(acme, migration)
     text = json.dumps(shown)
     assert [name for name in ("globex", "sandbox") if name in text] == []
-    assert [each["key"] for each in shown["targets"]] == ["acme"]
+    assert [each["target"] for each in shown["targets"]] == ["acme"]
     assert (shown["targets_total"], shown["targets_unnamed"], shown["set_aside_total"]) == (2, 1, 1)
     assert shown["set_aside"] == []
     assert [each["targets"] for each in shown["waves"]] == [{"waiting": 1}, {"waiting": 1}]
@@ -85,7 +85,7 @@ def test_targets_outside_the_token_are_counted_and_never_named(
     listed = said(acme.get(MIGRATIONS))["items"]
     assert listed[0]["reason"] == {"code": "target_failed", "sentence": "another's"}
     both = Module("acme", "globex", scope=SCOPES)
-    assert [each["key"] for each in read(both, migration)["targets"]] == ["globex", "acme"]
+    assert [each["target"] for each in read(both, migration)["targets"]] == ["globex", "acme"]
     assert read(platform, migration)["reason"]["sentence"] == "globex: a check failed"
 
 
@@ -121,7 +121,7 @@ def test_many_targets_are_read_page_by_page_in_the_order_in_which_they_go(
     keys: list[str] = []
     page = read(platform, migration, limit=3)
     while True:
-        keys += [each["key"] for each in page["targets"]]
+        keys += [each["target"] for each in page["targets"]]
         if page["targets_next"] is None:
             break
         assert page["links"]["targets"].endswith(f"?targets={page['targets_next']}")
