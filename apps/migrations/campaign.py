@@ -221,6 +221,9 @@ def _forward(view: View) -> list[Action]:
         return [BeginWave(wave.number, view.stage is Stage.CONTRACT)]
     if wave.state is WaveState.PASSED:
         return [_after(wave, view=view)]
+    if wave.state is WaveState.REVERTED:
+        # Gone on with, and not tried again: what came back does not go up by itself.
+        return [FailWave(wave.number, "wave_reverted")]
     if failed := [each for each in mine if each.state is TargetState.FAILED]:
         return [FailWave(wave.number, failed[0].reason_code or "target_failed")]
     if wave.state is WaveState.BAKING:
@@ -315,16 +318,22 @@ def _back(view: View) -> list[Action]:
 
 def _bring_back(targets: Sequence[TargetView], *, parallel: int) -> list[Action]:
     actions: list[Action] = []
-    active = sum(each.state in {TargetState.REVERTING, TargetState.VERIFYING_BACK} for each in targets)
+    active = sum(map(_at_work_back, targets))
     for target in reversed(targets):
         if target.state is TargetState.REVERTING:
             actions += _next_down(target)
         elif target.state is TargetState.VERIFYING_BACK:
             actions.append(Verify(target.target_id, back=True))
-        elif target.state not in ENDED_BACK and active < parallel:
-            active += 1
+        elif target.state not in ENDED_BACK and (_at_work_back(target) or active < parallel):
+            active += not _at_work_back(target)
             actions.append(Begin(target.target_id, back=True))
     return actions
+
+
+def _at_work_back(target: TargetView) -> bool:
+    """Say whether a target counts among those at once: on its way back, or with a job still on its way up."""
+    on_its_way = target.state in {TargetState.REVERTING, TargetState.VERIFYING_BACK}
+    return on_its_way or any(step.state in UNDER_WAY for step in target.steps)
 
 
 def _next_down(target: TargetView) -> list[Action]:
