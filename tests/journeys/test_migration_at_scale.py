@@ -52,7 +52,7 @@ class Writers:
                 thread.join()
 
     def _write(self, number: int) -> None:
-        chance = random.Random(number)
+        chance = random.Random(number)  # noqa: S311 - a mix of writes, told from the next by its seed
         with psycopg.connect(self._shop.url, autocommit=True) as session:
             while not self._stop.is_set():
                 schema = self._shop.schema(chance.choice(self._shop.tenants))

@@ -87,7 +87,7 @@ class Caller:
         A process whose streams are all taken refuses; which process takes a connection is the kernel's choice, and a
         stream that was just left is noticed a moment later. So a `patient` caller tries again, each time anew.
         """
-        held = token(home=self._home, tenants=self._tenants, scope=self._scope, ttl_s=self.ttl_s)
+        held = token(home=self._home, tenants=self._tenants, scope=self._scope, ttl_s=self.ttl_s, subject=self._subject)
         wanted = {
             "Authorization": f"Bearer {held}",
             "Accept": "text/event-stream",
