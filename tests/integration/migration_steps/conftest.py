@@ -45,6 +45,6 @@ def ground(module_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         finally:
             for process in made.processes:
                 process.kill()
-                process.wait()
+                process.communicate()
             for (schema,) in made.ask("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'tenant%%'"):
                 made.run(f"DROP SCHEMA {schema} CASCADE")
