@@ -10,6 +10,7 @@ from apps.migrations.lifecycle import State
 if TYPE_CHECKING:
     from apps.migrations.models import Migration
 
+REQUESTED = "operations.migration.requested"
 PLANNED = "operations.migration.planned"
 APPROVED = "operations.migration.approved"
 STARTED = "operations.migration.started"
@@ -69,6 +70,7 @@ def _schema(base: dict[str, Any] = BASE, **more: dict[str, Any]) -> dict[str, An
 
 # Event type -> (what it says, the shape of its data).
 MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
+    REQUESTED: ("It is asked for, and will be planned.", _schema(dry_run={"type": "boolean"})),
     PLANNED: (
         "Its plan is there: who, in which waves, and who was set aside.",
         _schema(
