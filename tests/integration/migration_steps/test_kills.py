@@ -11,7 +11,8 @@ from tests.integration.migration_steps.test_backfills import PYTHON, TOUCH, back
 from tests.integration.migration_steps.test_fences import wait_for
 from tests.support.migrating import Ground, code, words
 
-SLEEPING = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%%pg_sleep(60)%%' AND pid <> pg_backend_pid()"
+AT_WORK = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid()"
+SLEEPING = f"{AT_WORK} AND query LIKE '%%pg_sleep(60)%%'"
 
 
 def killed(ground: Ground, step: str, *, when: str, run: int = 1, direction: str = "up") -> None:
@@ -70,10 +71,8 @@ def test_inside_a_batch(ground: Ground) -> None:
 def test_between_batches_again_and_again(ground: Ground, kind: str) -> None:
     backfill(ground, rows=1500, size=100, rest=30)
     if kind == "python":
-        ground.define(
-            {"name": "fill", "kind": "python", "phase": "backfill", "function": "steps:touch", "batch": {"size": 100, "rest": 30}},
-            files={"steps.py": PYTHON},
-        )  # fmt: skip
+        step = {"name": "fill", "kind": "python", "phase": "backfill", "function": "steps:touch"}
+        ground.define({**step, "batch": {"size": 100, "rest": 30}}, files={"steps.py": PYTHON})
     for fence in (1, 2, 3):
         process = ground.start("fill", fence=fence)
         said = words(process)
