@@ -19,6 +19,7 @@ ROLE_OF_COMMAND = {
     "run_reactor": "control",
     "run_emitter": "control",
     "run_clerk": "control",
+    "run_migrator": "control",
     "run_notifier": "control",
     "why_told": "control",
     "route_simulate": "control",

@@ -43,6 +43,7 @@ SWEPT = (
     " inbox_items, notification_channels, notification_routes, notification_silences, notification_groups,"
     " tickets, ticket_entries, ticket_watchers, ticket_links, ticket_teams, escalation_chains, business_calendars,"
     " sla_policies,"
+    " migrations, migration_approvals, migration_waves, migration_targets, migration_steps,"
     " django_session, django_admin_log, auth_user"
 )
 

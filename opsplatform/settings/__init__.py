@@ -58,6 +58,7 @@ INSTALLED_APPS = [
     "apps.jobs",
     "apps.schedules",
     "apps.health",
+    "apps.migrations",
     "apps.notifications",
     "apps.tickets",
     "apps.console",
