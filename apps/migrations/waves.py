@@ -34,14 +34,13 @@ class Candidate:
     alike: float = 1.0
 
     @property
-    def risk(self) -> tuple[bool, float, float, float, str]:
+    def risk(self) -> tuple[bool, float, float, str]:
         """Return what candidates are ordered by: ours, of small size, alike, and at last by key.
 
-        Sizes count by powers of two first: what a page more or less says is nothing, what another shape says is much.
+        Sizes count by powers of two: a page more or less says nothing, and must not make another plan of the same.
         """
-        size = math.inf if self.size_bytes is None else self.size_bytes
         magnitude = math.inf if self.size_bytes is None else self.size_bytes.bit_length()
-        return (not self.internal, magnitude, -self.alike, size, self.key)
+        return (not self.internal, magnitude, -self.alike, self.key)
 
 
 class Division(NamedTuple):

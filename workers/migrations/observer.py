@@ -1,9 +1,9 @@
 """What a step does to its tables beside its work: the locks it holds, and until when; the tables it writes anew.
 
 A step commits its own transactions, and its locks are gone with them. So a trigger looks: on the copy's ledger, which
-each of those transactions writes, deferred to its end. There it also sees a lock on anything that is not the copy's, and
-refuses the commit: a step that names the original by its schema is found out before it has changed it. What a step does
-outside a transaction no trigger sees; then a second session looks, many times a second.
+each of those transactions writes, deferred to its end. There it also sees a lock on anything that is not the copy's,
+and refuses the commit: a step that names the original by its schema is found out before it has changed it. What a step
+does outside a transaction no trigger sees; then a second session looks, many times a second.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import psycopg
 from psycopg import sql
 
 from workers.migrations.ledger import LEDGER
+from workers.migrations.version import TABLE
 
 Session = psycopg.Connection[Any]
 # Weakest first.
@@ -67,6 +68,11 @@ class Lock:
     rewrites: bool = False
 
     @property
+    def reads_only(self) -> bool:
+        """Whether it stands in the way of nothing but what nobody may pass."""
+        return self.mode == MODES[0]
+
+    @property
     def blocking(self) -> bool:
         """Whether writers of the table had to wait for it, or everybody."""
         return self.mode in BLOCKING
@@ -103,8 +109,8 @@ class Observer:
         """Return the copy's tables as they are now, without the plane's own."""
         rows = self.session.execute(
             "SELECT oid, relname, coalesce(pg_relation_filenode(oid), 0) FROM pg_class"
-            " WHERE relnamespace = %s::regnamespace AND relkind IN ('r', 'm') AND relname <> %s",
-            [self.schema, LEDGER],
+            " WHERE relnamespace = %s::regnamespace AND relkind IN ('r', 'm') AND relname <> ALL (%s)",
+            [self.schema, [LEDGER, TABLE]],
         ).fetchall()
         return Tables(
             names={oid: name for oid, name, _ in rows},
@@ -112,7 +118,7 @@ class Observer:
         )
 
     def seen(self, before: Tables, *, polled: Iterable[tuple[int, str, float]] = ()) -> list[Lock]:
-        """Return the locks since the last question on tables that were there before, ACCESS SHARE aside; by name.
+        """Return the locks since the last question on tables that were there before, by name.
 
         Tables that a step made are nobody's yet: a lock on them makes nobody wait.
         """
@@ -123,7 +129,7 @@ class Observer:
         after = self.tables()
         strongest: dict[int, tuple[str, float]] = {}
         for relation, mode, held_ms in [*rows, *polled]:
-            if relation not in before.names or mode == MODES[0] or mode not in MODES:
+            if relation not in before.names or mode not in MODES:
                 continue
             known, longest = strongest.get(relation, (MODES[0], 0.0))
             stronger = MODES.index(mode) > MODES.index(known)

@@ -1,8 +1,8 @@
-"""A definition tried on a copy of a target: every step that can be, up, down, and up again, through the code that runs it.
+"""A definition tried on a copy of a target: every step that can be, up, down and up again, by the code that runs it.
 
-Each step is done as its job would do it, on a session of its own, into the copy's own ledger; what is measured and what
-locks were held is what a real target will see at another size. Two copies of two sizes make a line of it. A step that
-reaches outside its schema is found out and changes nothing.
+Each step is done as its job would do it, on a session of its own, into the copy's own ledger: what is measured, and
+which locks are held, is what a real target will see at another size. Two copies of two sizes make a line of it. A step
+that reaches outside its schema is found out and changes nothing.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -44,11 +45,17 @@ log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timed:
-    """One run of a step on a copy. `over`: rows of the tables that it locked; `rows`: those it says it went through."""
+    """One run of a step on a copy of `size` rows a table.
+
+    `tables`: those it touched, reading or writing, all where that is not known; `over`: the rows they had. `rows`:
+    those that a backfill went through. `locks`: those that stand in anybody's way.
+    """
 
     name: str
     direction: str
+    size: int
     seconds: float
+    tables: Sequence[str]
     over: int
     rows: int | None
     locks: Sequence[Lock]
@@ -143,7 +150,23 @@ def _on_a_copy(
         made = clone.make(keeper, of=schema, into=into, rows=rows, leave=frozenset({LEDGER}))
         found.not_cloned = made.not_cloned
         found.rows = _rows_of(keeper, made)
-        with _stage(definition, connect=connect, into=into, watch=watch, keeper=keeper, deadline=deadline) as stage:
+        migration = str(uuid4())
+        Ledger(schema=into, migration=migration, step="", checksum="", token=0).lay(keeper)
+        watcher = Observer(session=keeper, schema=into, watch=watch)
+        watcher.lay()
+        with tempfile.TemporaryDirectory(prefix="ops-rehearsal-") as folder:
+            stage = Stage(
+                definition=definition,
+                connect=connect,
+                schema=into,
+                size=rows,
+                keeper=keeper,
+                watcher=watcher,
+                migration=migration,
+                folder=Path(folder),
+                deadline=deadline,
+                fences=count(1),
+            )
             _play(found, stage)
 
 
@@ -170,6 +193,7 @@ class Stage:
     definition: Definition
     connect: Connect
     schema: str
+    size: int
     keeper: Session
     watcher: Observer
     migration: str
@@ -189,28 +213,6 @@ class Stage:
             [self.schema, list(tables)],
         ).fetchone()
         return int(row[0]) if row is not None else 0
-
-
-@contextmanager
-def _stage(
-    definition: Definition, *, connect: Connect, into: str, watch: str, keeper: Session, deadline: Deadline
-) -> Iterator[Stage]:
-    migration = str(uuid4())
-    Ledger(schema=into, migration=migration, step="", checksum="", token=0).lay(keeper)
-    watcher = Observer(session=keeper, schema=into, watch=watch)
-    watcher.lay()
-    with tempfile.TemporaryDirectory(prefix="ops-rehearsal-") as folder:
-        yield Stage(
-            definition=definition,
-            connect=connect,
-            schema=into,
-            keeper=keeper,
-            watcher=watcher,
-            migration=migration,
-            folder=Path(folder),
-            deadline=deadline,
-            fences=iter(range(1, 1_000_000)),
-        )
 
 
 def _play(found: Rehearsal, stage: Stage) -> None:
@@ -283,13 +285,17 @@ def _do(stage: Stage, step: Step, direction: Direction, *, sets_version: str | N
             _RUN[step.kind](work)
             seconds = time.monotonic() - begun
     locks = stage.watcher.seen(before, polled=poll.locks() if poll is not None else ())
+    # A question is asked in a transaction that may write nothing, not even what it locks.
+    tables = [lock.relation for lock in locks] or sorted(before.names.values())
     return Timed(
         name=step.name,
         direction=direction.value,
+        size=stage.size,
         seconds=seconds,
-        over=stage.rows([lock.relation for lock in locks]),
+        tables=tables,
+        over=stage.rows(tables),
         rows=_gone_through(stage, step) if step.batch is not None and direction is Direction.UP else None,
-        locks=locks,
+        locks=[lock for lock in locks if not lock.reads_only],
     )
 
 

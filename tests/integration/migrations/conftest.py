@@ -8,7 +8,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.integration.migration_steps.conftest import ground, module_database
 from tests.support import shop
+
+__all__ = ["ground", "module_database", "shop_dsn", "shopkeeper"]
 
 Session = psycopg.Connection[Any]
 
