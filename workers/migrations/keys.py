@@ -41,7 +41,10 @@ class Range:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table of the target's and its key. `kind`: what its values are cast to, from the server's own catalogue."""
+    """A table of the target's and its key. `kind`: what its values are cast to, from the server's own catalogue.
+
+    In every ORDER BY the key is said with its table: alone it would be the answer's column, which is a text.
+    """
 
     schema: str
     name: str
@@ -56,7 +59,7 @@ class Table:
                 "WITH found AS MATERIALIZED (SELECT {key} AS key FROM {table} WHERE {key} <= {upto}"
                 + least
                 + " ORDER BY {key} LIMIT {size}) "
-                "SELECT (SELECT key::text FROM found ORDER BY key DESC LIMIT 1), count(*) FROM found",
+                "SELECT (SELECT f.key::text FROM found f ORDER BY f.key DESC LIMIT 1), count(*) FROM found",
                 after=after,
                 upto=upto,
                 size=size,
@@ -67,7 +70,7 @@ class Table:
     def least(self, connection: Session) -> str:
         """Return a value below every key, as text; raises PermanentError where the type or a key has none."""
         found = connection.execute(
-            self._said("SELECT {key}::text FROM {table} WHERE {key} IS NOT NULL ORDER BY {key} LIMIT 1")
+            self._said("SELECT t.{key}::text FROM {table} t WHERE t.{key} IS NOT NULL ORDER BY t.{key} LIMIT 1")
         ).fetchone()
         first = None if found is None else str(found[0])
         if self.kind in _WHOLE or self.kind == "numeric":
@@ -81,7 +84,7 @@ class Table:
         """Return the greatest key that is committed, as text, or None if there is none after `after`."""
         least = "{key} IS NOT NULL" if after is None else "{key} > {after}"
         values = {} if after is None else {"after": after}
-        text = "SELECT {key}::text FROM {table} WHERE " + least + " ORDER BY {key} DESC LIMIT 1"
+        text = "SELECT t.{key}::text FROM {table} t WHERE " + least + " ORDER BY t.{key} DESC LIMIT 1"
         found = connection.execute(self._said(text, **values)).fetchone()
         return None if found is None else str(found[0])
 

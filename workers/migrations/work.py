@@ -75,8 +75,11 @@ class Work:
         Done is what the ledger says is done, and the undoing of what leaves nothing to undo.
         """
         standing = self.ledger.claim(self.connection)
-        if standing.state is self.goal or (self.direction is Direction.DOWN and not self.step.undoes):
+        if standing.state is self.goal:
             self.finish(done=standing.done, total=standing.total)
+            yield None
+        elif self.direction is Direction.DOWN and not self.step.undoes:
+            self.finish()
             yield None
         else:
             yield standing
