@@ -7,6 +7,7 @@ rows are committed, as in life, and swept away behind it. The plane is `make up`
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -127,7 +128,11 @@ def plane() -> Iterator[Plane]:
     folder.chmod(0o711)
     port, flower_port = _free_ports(2)
     try:
-        variables = {"OPS_JOB_TYPES": "tests.support.job_types"}
+        folders = [CHECKOUT / "tests/support/migrations", CHECKOUT / "tests/journeys/migrations"]
+        variables = {
+            "OPS_JOB_TYPES": "tests.support.job_types",
+            "OPS_MIGRATIONS": os.pathsep.join(str(each) for each in folders),
+        }
         with Plane(home=folder / "home", port=port, flower_port=flower_port, variables=variables) as running:
             yield running
     finally:

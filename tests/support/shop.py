@@ -1,91 +1,109 @@
-"""A schema with something of everything in it, made anew under any name, and filled."""
+"""A module's database with a schema for each tenant, to be migrated: `shop`, at version 1.0."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
 
-OF = "shop_of_acme"
+from tests.support.client import Truth
 
-RICH = r"""
-CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
-CREATE TYPE address AS (street text, zip text COLLATE "C");
-CREATE DOMAIN positive AS numeric(10, 2) DEFAULT 1 CONSTRAINT positive_check CHECK (VALUE > 0);
-CREATE SEQUENCE numbers AS integer START 100 INCREMENT 5 CACHE 3;
-CREATE FUNCTION shout(word text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT upper(word) $$;
-CREATE FUNCTION touched() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        NEW.changes := coalesce(OLD.changes, 0) + 1;
-        RETURN NEW;
-    END $$;
-CREATE TABLE regions (code text PRIMARY KEY, chief bigint, name text NOT NULL);
-CREATE TABLE customers (
-    id bigint GENERATED ALWAYS AS IDENTITY (START WITH 10) PRIMARY KEY,
-    region text NOT NULL REFERENCES regions,
-    name varchar(80) COLLATE "C" NOT NULL CONSTRAINT has_name CHECK (name <> ''),
-    loud text GENERATED ALWAYS AS (shout(name)) STORED,
-    feels mood NOT NULL DEFAULT 'ok',
-    felt mood[],
-    home address,
-    credit positive,
-    number integer DEFAULT nextval('numbers'),
-    code uuid NOT NULL DEFAULT gen_random_uuid(),
-    changes integer,
-    born timestamptz NOT NULL DEFAULT now(),
-    UNIQUE NULLS NOT DISTINCT (region, name) DEFERRABLE INITIALLY DEFERRED
-) WITH (fillfactor = 90);
-ALTER TABLE regions ADD CONSTRAINT region_chief FOREIGN KEY (chief) REFERENCES customers DEFERRABLE;
-ALTER SEQUENCE numbers OWNED BY customers.number;
-CREATE TABLE orders (
-    id serial PRIMARY KEY, customer bigint NOT NULL REFERENCES customers ON DELETE CASCADE, parent integer,
-    amount positive NOT NULL, "Odd Name" text DEFAULT '50 %'
+TABLES = """
+CREATE TABLE {schema}.ops_schema_version (version text NOT NULL);
+INSERT INTO {schema}.ops_schema_version VALUES ('1.0');
+CREATE TABLE {schema}.orders (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, net_cents bigint NOT NULL, tax_base bigint NOT NULL DEFAULT 100,
+    fresh boolean NOT NULL DEFAULT false
 );
-ALTER TABLE orders ADD CONSTRAINT of_order FOREIGN KEY (parent) REFERENCES orders;
-ALTER TABLE orders ADD CONSTRAINT cheap CHECK (amount < 1000000) NOT VALID;
-CREATE TABLE marks (mood mood PRIMARY KEY, word text);
-CREATE TABLE marked (id integer PRIMARY KEY, mood mood REFERENCES marks);
-CREATE UNIQUE INDEX happy_ones ON customers (lower(name)) INCLUDE (born) WHERE feels = 'happy';
-CREATE INDEX by_street ON customers (((home).street), born DESC NULLS LAST);
-CREATE VIEW rich AS SELECT id, name, feels FROM customers WHERE credit > 100;
-CREATE VIEW a_rich_and_happy WITH (security_barrier = true) AS
-    SELECT id, shout(name) AS name FROM rich WHERE feels = 'happy';
-CREATE MATERIALIZED VIEW totals AS SELECT customer, sum(amount) AS whole FROM orders GROUP BY customer;
-CREATE UNIQUE INDEX totals_customer ON totals (customer);
-CREATE FUNCTION of_customer(wanted customers) RETURNS SETOF orders LANGUAGE sql STABLE
-    SET search_path FROM CURRENT AS $$ SELECT * FROM orders WHERE customer = wanted.id $$;
-CREATE PROCEDURE tidy() LANGUAGE sql BEGIN ATOMIC DELETE FROM orders WHERE amount = 1; END;
-CREATE TRIGGER touch BEFORE UPDATE ON customers FOR EACH ROW WHEN (OLD.name <> NEW.name) EXECUTE FUNCTION touched();
-CREATE TRIGGER silent BEFORE INSERT ON customers FOR EACH ROW EXECUTE FUNCTION touched();
-ALTER TABLE customers DISABLE TRIGGER silent;
-ALTER TABLE orders ENABLE ROW LEVEL SECURITY;
-CREATE POLICY everyone ON orders AS PERMISSIVE FOR SELECT USING (amount > 0);
-CREATE TABLE ops_schema_version (version text NOT NULL);
-INSERT INTO ops_schema_version VALUES ('1.4');
+INSERT INTO {schema}.orders (net_cents) SELECT number * 7 FROM generate_series(1, {orders}) AS number;
 """
-
-ROWS = """
-INSERT INTO regions (code, name) SELECT 'r' || n, 'region ' || n FROM generate_series(1, 50) AS n;
-INSERT INTO customers (region, name, felt, home, credit)
-    SELECT 'r' || (1 + n %% 50), 'customer ' || n, '{{ok,sad}}'::mood[], ROW('street ' || n, '1')::address, n
-      FROM generate_series(1, {count}) AS n;
-UPDATE regions SET chief = (SELECT max(id) FROM customers WHERE region = regions.code);
-INSERT INTO orders (customer, parent, amount)
-    SELECT 9 + 1 + (n * 7919) %% {count}, CASE WHEN n > 1 THEN 1 + (n * 31) %% (n - 1) END, n
-      FROM generate_series(1, {count}) AS n;
-INSERT INTO marks VALUES ('sad', ':('), ('ok', ':|'), ('happy', ':)');
-INSERT INTO marked SELECT n, 'happy' FROM generate_series(1, 10) AS n;
-REFRESH MATERIALIZED VIEW totals;
+STATE = """
+SELECT (SELECT version FROM {schema}.ops_schema_version), count(*), sum(net_cents),
+       EXISTS (SELECT 1 FROM information_schema.columns
+                WHERE table_schema = {name} AND table_name = 'orders' AND column_name = 'total_cents')
+  FROM {schema}.orders
 """
 
 
-def make(session: psycopg.Connection[Any], *, schema: str, customers: int = 3000) -> None:
-    """Make the schema with so many customers and orders."""
-    session.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
-    session.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema)))
-    try:
-        session.execute(RICH.encode())
-        session.execute(ROWS.replace("%%", "%").format(count=customers).encode())
-    finally:
-        session.execute("RESET search_path")
+class Shop:
+    """The database, and the tenants of a plane that have a schema in it."""
+
+    def __init__(self, *, truth: Truth, superuser_url: str, home: Path, name: str) -> None:
+        self.name = name
+        self.tenants: list[str] = []
+        self._truth = truth
+        parts = urlsplit(superuser_url)
+        self.url = parts._replace(path=f"/{name}").geturl()
+        self._admin = superuser_url
+        self._secrets = home / "keys" / "secrets.json"
+        with psycopg.connect(superuser_url, autocommit=True) as session:
+            session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+    def open_for(self, tenants: Sequence[str], *, orders: int = 50, plan: str = "gold") -> None:
+        """Make tenants of the plane, each with a schema of so many orders, and lay the secret that leads to it."""
+        for tenant in tenants:
+            self._truth.execute(
+                "INSERT INTO tenants (tenant_id, name, region, state, storage_url, created_at)"
+                " VALUES (%s, %s, 'local', 'active', %s, clock_timestamp()) ON CONFLICT DO NOTHING",
+                tenant, tenant, f"file:///tmp/{tenant}",
+            )  # fmt: skip
+            self._truth.execute(
+                "INSERT INTO subscriptions (tenant_id, plan_id, state) VALUES (%s, %s, 'active') ON CONFLICT DO NOTHING",
+                tenant, plan,
+            )  # fmt: skip
+        with psycopg.connect(self.url, autocommit=True) as session:
+            for tenant in tenants:
+                session.execute(sql.SQL("CREATE SCHEMA {}").format(self._schema(tenant)))
+                session.execute(
+                    sql.SQL(TABLES).format(schema=self._schema(tenant), orders=sql.Literal(orders))
+                )  # fmt: skip
+        self.tenants += tenants
+        laid = json.loads(self._secrets.read_text()) if self._secrets.exists() else {}
+        for tenant in tenants:
+            laid.setdefault(tenant, {})["shop_database"] = self.url
+        self._secrets.write_text(json.dumps(laid))
+        self._secrets.chmod(0o600)
+
+    def state(self, tenant: str) -> tuple[str, int, int, bool]:
+        """Return a tenant's version, how many orders it has, the sum of their net, and whether they have a total."""
+        query = sql.SQL(STATE).format(schema=self._schema(tenant), name=sql.Literal(self.schema(tenant)))
+        with psycopg.connect(self.url, autocommit=True) as session:
+            version, count, total, has = session.execute(query).fetchone() or (None, 0, 0, False)
+        return str(version), int(count), int(total or 0), bool(has)
+
+    def rows(self, tenant: str, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a query in a tenant's schema."""
+        with self.session(tenant) as session:
+            return list(session.execute(query.encode(), values).fetchall())
+
+    def execute(self, tenant: str, statement: str, *values: Any) -> None:
+        """Change something in a tenant's schema."""
+        with self.session(tenant) as session:
+            session.execute(statement.encode(), values)
+
+    @contextmanager
+    def session(self, tenant: str, *, autocommit: bool = True) -> Iterator[psycopg.Connection]:
+        """Yield a session in a tenant's schema."""
+        with psycopg.connect(self.url, autocommit=autocommit) as session:
+            session.execute(sql.SQL("SET search_path TO {}").format(self._schema(tenant)))
+            if not autocommit:
+                session.commit()
+            yield session
+
+    def schema(self, tenant: str) -> str:
+        """Return the name of a tenant's schema."""
+        return f"shop_{tenant.replace('-', '_')}"
+
+    def close(self) -> None:
+        """Drop the database."""
+        with psycopg.connect(self._admin, autocommit=True) as session:
+            session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self.name)))
+
+    def _schema(self, tenant: str) -> sql.Identifier:
+        return sql.Identifier(self.schema(tenant))

@@ -13,7 +13,7 @@ from apps.migrations import queries, registry
 from apps.migrations.definition import Definition, TargetKind
 from apps.migrations.models import Migration
 from apps.migrations.operations import planning
-from apps.tenancy.queries import tenant_ids
+from apps.tenancy.queries import active_tenant_ids
 from workers.migrations import planner
 from workers.migrations.errands import Answer, Errands
 
@@ -88,7 +88,7 @@ def _keys(asked: Mapping[str, Any], *, account: str, definition: Definition) -> 
     if definition.targets.kind is TargetKind.ENVIRONMENT:
         known = set(Environment.objects.values_list("name", flat=True))
         return {name: account for name in asked["environments"] if name in known}
-    named = sorted(tenant_ids()) if asked["tenants"] == "*" else asked["tenants"]
+    named = sorted(active_tenant_ids()) if asked["tenants"] == "*" else asked["tenants"]
     return {tenant: tenant for tenant in named}
 
 

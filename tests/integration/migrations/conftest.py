@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.integration.migration_steps.conftest import ground, module_database
-from tests.support import shop
+from tests.support import rich_schema
 
 __all__ = ["ground", "module_database", "shop_dsn", "shopkeeper"]
 
@@ -36,5 +36,5 @@ def shop_dsn(superuser: Session) -> Iterator[str]:
 def shopkeeper(shop_dsn: str) -> Iterator[Session]:
     """A session of the shopkeeper's, beside the schema `shop_of_acme`."""
     with psycopg.connect(shop_dsn, autocommit=True) as session:
-        shop.make(session, schema=shop.OF)
+        rich_schema.make(session, schema=rich_schema.OF)
         yield session

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.support.shop import OF
+from tests.support.rich_schema import OF
 from workers.migrations import blueprint, clone, scratch
 from workers.migrations.clone import Clone
 
