@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psutil
 import pytest
 
 from opsplatform import embedded
@@ -15,6 +17,9 @@ from tests.support.shop import Shop
 
 OVER = {"succeeded", "reverted", "failed", "paused", "inconclusive"}
 EVENTS = "SELECT type, data FROM events WHERE subject = %s ORDER BY occurred_at, event_id"
+TICKETS = """
+SELECT t.* FROM tickets t JOIN ticket_links l ON l.ticket_id = t.id WHERE l.kind = 'migration' AND l.ref = %s
+"""
 
 
 @pytest.fixture
@@ -34,6 +39,24 @@ def operator(plane: Plane) -> Iterator[Caller]:
     caller = Caller(url=plane.url, home=plane.home, tenants=["*"], scope="migrations:run migrations:read jobs:read")
     yield caller
     caller.close()
+
+
+@pytest.fixture
+def killing(plane: Plane, truth: Truth) -> Callable[[str], None]:
+    """Return what kills a part of the plane, or of a worker whatever runs jobs at the moment."""
+
+    def kill(part: str) -> None:
+        process = psutil.Process(plane.pid(part))
+        children = process.children(recursive=True) if part.startswith("worker") else [process]
+        for each in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+        wait_for(
+            lambda: plane.processes()[part]["pid"] not in {None, *(each.pid for each in children)},
+            what=f"{part} runs again",
+        )
+
+    return kill
 
 
 def names(count: int) -> list[str]:
@@ -196,10 +219,7 @@ def test_a_stalled_backfill_is_paused_within_its_deadline_and_ticketed(
         found = ended(operator, migration_id, within_s=60)
         assert (found["status"], found["reason"]["code"]) == ("paused", "stalled"), found
     (ticket,) = wait_for(
-        lambda: truth.rows(
-            "SELECT t.* FROM tickets t JOIN ticket_links l ON l.ticket_id = t.id WHERE l.kind = 'migration' AND l.ref = %s",
-            migration_id,
-        ),
+        lambda: truth.rows(TICKETS, migration_id),
         what="a ticket says so",
     )
     assert ticket["status"] == "open"

@@ -54,7 +54,8 @@ class Shop:
                 tenant, tenant, f"file:///tmp/{tenant}",
             )  # fmt: skip
             self._truth.execute(
-                "INSERT INTO subscriptions (tenant_id, plan_id, state) VALUES (%s, %s, 'active') ON CONFLICT DO NOTHING",
+                "INSERT INTO subscriptions (tenant_id, plan_id, state) VALUES (%s, %s, 'active')"
+                " ON CONFLICT DO NOTHING",
                 tenant, plan,
             )  # fmt: skip
         with psycopg.connect(self.url, autocommit=True) as session:
