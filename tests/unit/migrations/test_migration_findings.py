@@ -91,6 +91,7 @@ def test_a_careless_one_hears_of_everything_with_file_and_line() -> None:
         ("empty", [{**EXPAND, "sql": "-- later\n"}]),
         ("other-schema", [{**EXPAND, "sql": "ALTER TABLE public.customers ADD COLUMN region text;"}]),
         ("other-schema", [{**EXPAND, "undo": "SET search_path = x; ALTER TABLE customers DROP COLUMN region;"}]),
+        ("sets-timeout", [{**EXPAND, "sql": "SET lock_timeout = 0; ALTER TABLE customers ADD COLUMN region text;"}]),
         ("beyond-schema", [{**EXPAND, "sql": "CREATE EXTENSION hstore;"}]),
         ("transaction-control", [{**EXPAND, "sql": "BEGIN; ALTER TABLE customers ADD COLUMN region text; COMMIT;"}]),
         ("destroys-early", [{**EXPAND, "sql": "DROP TABLE customers;"}]),
