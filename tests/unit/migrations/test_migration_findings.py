@@ -150,7 +150,7 @@ def test_nothing_takes_back_nothing_that_was_made(tmp_path: Path) -> None:
 
 
 def test_a_revert_that_nobody_can_read_is_left_to_the_rehearsal(tmp_path: Path) -> None:
-    undo = "DO $$ BEGIN EXECUTE 'ALTER TABLE customers DROP COLUMN region'; END $$;"
+    undo = "CALL as_it_was_before();"
     assert rules(linted(tmp_path, {**EXPAND, "undo": undo})) == ["opaque"]
 
 
