@@ -21,7 +21,8 @@ CREATE TYPE {s}.mood AS ENUM ('good', 'bad');
 CREATE DOMAIN {s}.code AS text CHECK (VALUE ~ '^[A-Z]+$');
 CREATE TABLE {s}.parents (id bigint PRIMARY KEY, mood {s}.mood DEFAULT 'good');
 CREATE TABLE {s}.things (
-    id serial PRIMARY KEY, parent bigint NOT NULL REFERENCES {s}.parents, code {s}.code, price numeric(10, 2) CHECK (price > 0),
+    id serial PRIMARY KEY, parent bigint NOT NULL REFERENCES {s}.parents, code {s}.code,
+    price numeric(10, 2) CHECK (price > 0),
     twice numeric GENERATED ALWAYS AS (price * 2) STORED, label text COLLATE "C", UNIQUE (parent, code)
 );
 CREATE INDEX things_lower ON {s}.things (lower(label)) WHERE price > 1;
@@ -125,7 +126,7 @@ def test_schemas_of_one_kind_have_one_digest_whatever_they_are_called(ground: Gr
         ("ALTER TABLE things DROP CONSTRAINT things_price_check", "constraint things.things_price_check"),
         ("CREATE INDEX another ON things (price)", "index another"),
         ("DROP INDEX things_lower; CREATE INDEX things_lower ON things (label)", "index things_lower"),
-        ("CREATE OR REPLACE VIEW seen AS SELECT t.id, p.mood, 1 AS x FROM things t JOIN parents p USING (id)", "view seen"),
+        ("CREATE OR REPLACE VIEW seen AS SELECT t.id, p.mood, 1 FROM things t JOIN parents p USING (id)", "view seen"),
         ("CREATE OR REPLACE FUNCTION plus(a int, b int DEFAULT 1) RETURNS int LANGUAGE sql AS 'SELECT 2'",
          "function plus(a integer, b integer)"),
         ("ALTER TABLE things DISABLE TRIGGER touched", "trigger things.touched"),
