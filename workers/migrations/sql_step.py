@@ -12,7 +12,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from apps.jobs.types import PermanentError
+from apps.jobs.types import Cancelled, PermanentError
 from apps.migrations.definition import Phase
 from workers.migrations import batches, statements
 from workers.migrations.ledger import Session, State
@@ -147,7 +147,7 @@ def _alone(work: Work, statement: bytes, *, resumed: bool) -> None:
 
     try:
         work.tried(body)
-    except PermanentError:
+    except (PermanentError, Cancelled):  # nobody may come after it
         if index is not None:
             _clear(work, index)
         raise

@@ -73,6 +73,9 @@ def test_what_cannot_be_done_says_so_and_quotes_nothing(
     assert code(result) == ended
     assert "made" not in repr(result)
     assert "s3cret" not in repr(result)
+    kept = (ground.storage / "runs" / result.job_id / "1" / "django.txt").read_text()
+    assert "Traceback" in kept, "what the module said lies with its tenant"
+    assert "s3cret" not in kept
 
 
 def test_a_way_up_never_takes_anything_back(ground: Ground) -> None:
