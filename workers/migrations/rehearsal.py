@@ -181,7 +181,8 @@ def _rows_of(session: Session, made: Clone) -> dict[str, int]:
     sizes = {
         name: int(size)
         for name, size in session.execute(
-            "SELECT relname, pg_relation_size(oid) FROM pg_class WHERE relnamespace = %s::regnamespace AND relkind = 'r'",
+            "SELECT relname, pg_relation_size(oid) FROM pg_class"
+            " WHERE relnamespace = %s::regnamespace AND relkind = 'r'",
             [made.schema],
         )
     }
