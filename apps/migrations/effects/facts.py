@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -67,6 +67,13 @@ class Notes:
         """Note what happens to a table that was there before the text."""
         if table not in self.made:
             self.note(effect, what)
+
+    def renamed(self, table: str, to: str) -> None:
+        """Note that a table that the text made has another name now: a revert may say either."""
+        self.made.add(to)
+        for number, fact in enumerate(self.facts):
+            if fact.effect is Effect.CREATES and fact.what == f"table {table}":
+                self.facts[number] = replace(fact, what=f"table {to}", names=fact.names | {to.lower()})
 
     def named(self, schema: str) -> None:
         """Note a schema that the text names itself, but for the catalogues."""

@@ -194,7 +194,9 @@ def _truncate(node: Node, notes: Notes) -> None:
 @of("RenameStmt")
 def _rename(node: Node, notes: Notes) -> None:
     kind = tree.ObjectType.Name(node.rename_type).removeprefix("OBJECT_")
-    if kind not in _NAMED_INSIDE_ONLY and node.relation.relname not in notes.made:
+    if kind == "TABLE" and node.relation.relname in notes.made:
+        notes.renamed(node.relation.relname, node.newname)
+    elif kind not in _NAMED_INSIDE_ONLY and node.relation.relname not in notes.made:
         what = ".".join(filter(None, (node.relation.relname, node.subname)))
         what = what or ".".join(strings(getattr(postgast.unwrap_node(node.object), "items", ()))[-1:])
         notes.note(Effect.RENAMES, f"{kind.lower()} {what}".strip())

@@ -60,8 +60,12 @@ def in_words(looked: Sequence[Looked]) -> str:
         count = {level: sum(finding.level is level for finding in findings) for level in Level}
         called = definition.reference if definition is not None else _shown(folder)
         risky = f", risk {risk.assess(definition).risk}" if definition is not None else ""
-        lines.append(f"{called}: {count[Level.ERROR]} errors, {count[Level.WARNING]} warnings{risky}")
+        lines.append(f"{called}: {', '.join(_counted(number, level) for level, number in count.items())}{risky}")
     return "\n".join(lines) or "no definition is registered: OPS_MIGRATIONS names folders of them"
+
+
+def _counted(number: int, level: Level) -> str:
+    return f"{number} {level}{'' if number == 1 else 's'}"
 
 
 def _document(looked: Sequence[Looked]) -> list[dict[str, Any]]:

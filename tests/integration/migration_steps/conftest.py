@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,15 @@ def module_database(superuser: psycopg.Connection[Any]) -> Iterator[str]:
     superuser.execute(f"DROP ROLE {name}".encode())
 
 
+def end_sessions(connection: psycopg.Connection[Any]) -> None:
+    """End whatever a killed process left on the server, and see it gone: the next test looks at who is at work."""
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    until = time.monotonic() + 30
+    while connection.execute(f"SELECT pg_terminate_backend(pid) {others}".encode()).fetchall():
+        assert time.monotonic() < until
+        time.sleep(0.02)  # the pause of a wait on a condition
+
+
 @pytest.fixture
 def ground(module_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
     """The module's database with nothing in it, acme's and the account's secrets, and a folder for definitions."""
@@ -45,6 +55,7 @@ def ground(module_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         finally:
             for process in made.processes:
                 process.kill()
-                process.wait()
+                process.communicate()
+            end_sessions(connection)
             for (schema,) in made.ask("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'tenant%%'"):
                 made.run(f"DROP SCHEMA {schema} CASCADE")

@@ -51,10 +51,8 @@ def backfill(ground: Ground, text: str = TOUCH, *, rows: int = 1000, key: str = 
     ground.tenant("acme", rows=rows)
     ground.run("ALTER TABLE tenant_acme.customers ADD COLUMN touched int NOT NULL DEFAULT 0")
     said = {"table": "customers", "key": key, "size": 100, "rest": 0, **batch}
-    ground.define(
-        {"name": "fill", "kind": "sql", "phase": "backfill", "file": "fill.sql", "batch": said},
-        files={"fill.sql": text},
-    )
+    step = {"name": "fill", "kind": "sql", "phase": "backfill", "file": "fill.sql", "batch": said}
+    ground.define(step, files={"fill.sql": text})
 
 
 def touched(ground: Ground) -> list[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""`sql` steps against a real PostgreSQL: up, again, down; all or nothing; what their errors say, and what they do not."""
+"""`sql` steps against a real PostgreSQL: up, again, down; all or nothing; what their errors say, and do not."""
 
 from __future__ import annotations
 

@@ -31,7 +31,13 @@ INSERT INTO ops_schema_version VALUES ('1.4');
 TARGETS = {"kind": "tenant", "database": "crm_database", "schema": "tenant_{target}", "endpoint": "https://crm.example"}
 
 
-def write(folder: Path, *steps: Mapping[str, Any], files: Mapping[str, str] | None = None, **fields: Any) -> Path:
+def write(
+    folder: Path,
+    *steps: Mapping[str, Any],
+    files: Mapping[str, str] | None = None,
+    version_from: str = "1.4",
+    **fields: Any,
+) -> Path:
     """Write a definition of these steps, crm from 1.4 to 1.5 unless `fields` say otherwise, and return its folder.
 
     `files`: further ones by their relative paths. A step's `sql` and `undo` become its files, named in its place.
@@ -46,7 +52,7 @@ def write(folder: Path, *steps: Mapping[str, Any], files: Mapping[str, str] | No
                 entry[field] = f"{entry['name']}{ending}"
                 texts[entry[field]] = entry.pop(word)
         written.append(entry)
-    document = {"name": "crm", "from": "1.4", "to": "1.5", "targets": TARGETS, "steps": written, **fields}
+    document = {"name": "crm", "from": version_from, "to": "1.5", "targets": TARGETS, "steps": written, **fields}
     (folder / "migration.yaml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     for name, text in texts.items():
         path = folder / name
