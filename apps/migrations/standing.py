@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db.models import Count, Q
 
-from apps.migrations.lifecycle import UNFINISHED, TargetState
+from apps.migrations.lifecycle import ACTIVE, UNFINISHED, TargetState
 from apps.migrations.models import Migration, Step, Target
 from apps.tenancy.context import in_tenant, operator_reading
 from apps.tenancy.principals import AllTenants, Tenants
@@ -163,3 +163,8 @@ def targets_under_way() -> dict[str, int]:
     going = Target.objects.filter(migration__status__in=states, migration__started_at__isnull=False).order_by()
     found = dict(going.values_list("state").annotate(count=Count("target_id")))
     return {state.value: found.get(state.value, 0) for state in TargetState}
+
+
+def under_way() -> int:
+    """Return how many migrations have begun and are not over, in the current context."""
+    return Migration.objects.filter(status__in=[state.value for state in ACTIVE]).count()
