@@ -64,13 +64,13 @@ def test_whoever_asked_for_it_cannot_and_may_give_it_up(
     assert "another person has to approve it" in page.text("#ops-migration")
     page.goto(f"{address}/ask/approve/")  # the page is not the wall
     page.click("#ask button[type=submit]")
-    page.until("document.body.innerText.includes('cannot approve it')", what="the refusal")
+    page.until("document.body?.innerText.includes('cannot approve it')", what="the refusal")
     assert truth.rows(APPROVALS, migration_id) == []
     page.click("#ask-abort")
     page.until("document.querySelector('#ask')", what="the question")
     page.click("#ask textarea")
     page.type("another time")
     page.click("#ask button[type=submit]")
-    page.until("document.body.innerText.includes('Abort: done.')", what="its answer")
+    page.until("document.body?.innerText.includes('Abort: done.')", what="its answer")
     status = "SELECT status FROM migrations WHERE id = %s"
     wait_for(lambda: truth.one(status, migration_id)["status"] == "failed", what="it is given up")
