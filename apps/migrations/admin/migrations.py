@@ -12,8 +12,9 @@ from django.urls import URLPattern, path, reverse
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
 from apps.core.admin.lists import SinceFilter
-from apps.core.admin.markup import bar, mono
+from apps.core.admin.markup import bar, link, mono
 from apps.core.admin.pages import RecordAdmin, column
+from apps.evidence.models import Record
 from apps.migrations.admin.acting import APPROVE, COMMANDS, LONGEST_REASON, REFUSALS, act, may, offered
 from apps.migrations.admin.story import COLOURS, standing_badge, story_of
 from apps.migrations.models import Migration
@@ -50,7 +51,9 @@ class MigrationAdmin(RecordAdmin[Migration]):
                     ("dry_run", "drill", "stage"),
                     ("requested_by", "requested_at", "planned_at"),
                     ("started_at", "stopped_at", "finished_at"),
-                    ("definition_checksum", "plan_checksum", "version"),
+                    ("version", "shown_evidence"),
+                    ("shown_definition",),
+                    ("shown_plan",),
                 ),
             },
         ),
@@ -103,6 +106,7 @@ class MigrationAdmin(RecordAdmin[Migration]):
             "command": asked,
             "word": "note" if command == APPROVE else "reason",
             "longest": LONGEST_REASON,
+            "standing": migration.status.replace("_", " "),
         }
         return TemplateResponse(request, "admin/migrations/ask.html", context)
 
@@ -130,6 +134,21 @@ class MigrationAdmin(RecordAdmin[Migration]):
     def shown_risk(self, row: Migration) -> str | None:
         """Return how much can go wrong."""
         return row.risk
+
+    @column("Definition")
+    def shown_definition(self, row: Migration) -> Any:
+        """Return the checksum of the folder that it is run by."""
+        return mono(row.definition_checksum)
+
+    @column("Plan")
+    def shown_plan(self, row: Migration) -> Any:
+        """Return the checksum of what people agree to."""
+        return mono(row.plan_checksum) if row.plan_checksum else None
+
+    @column("Evidence")
+    def shown_evidence(self, row: Migration) -> Any:
+        """Return the way to the record of its last transition."""
+        return link(Record, row.evidence_ref) if row.evidence_ref else None
 
     @column("Account")
     def of_tenant(self, row: Migration) -> str:

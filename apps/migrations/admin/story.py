@@ -119,9 +119,10 @@ def _plan(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 def _estimate(found: Any) -> str | None:
     length = found.get("duration_s") if isinstance(found, Mapping) else None
-    if not isinstance(length, Mapping) or not all(isinstance(length.get(name), int | float) for name in length):
+    if not isinstance(length, Mapping):
         return None
-    return " · ".join(f"{name} {span(value)}" for name, value in length.items())
+    said = [(name, length.get(name)) for name in ("low", "likely", "high")]
+    return " · ".join(f"{name} {span(value)}" for name, value in said if isinstance(value, int | float)) or None
 
 
 def _locks(locks: Any) -> str:
