@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 
 from apps.jobs.lifecycle import Ending
 from apps.migrations import queries
@@ -160,6 +160,18 @@ def ended(job_id: UUID | None, ending: Ending = Ending.SUCCEEDED, **more: Any) -
     assert job_id is not None
     failing = {} if ending is Ending.SUCCEEDED else {"permanent": True, **more}
     assert finish(claimed(job_id, worker_id=worker()), ending, **failing)
+
+
+class _Killed(BaseException):
+    """The process ended here."""
+
+
+@contextmanager
+def killed_before_commit() -> Iterator[None]:
+    """Do what is inside in a transaction whose process is killed before it commits."""
+    with suppress(_Killed), transaction.atomic():
+        yield
+        raise _Killed
 
 
 def at_once(*doing: Callable[[], Any]) -> list[Any]:
