@@ -26,6 +26,7 @@ from apps.migrations.definition import (
     Targets,
 )
 from apps.migrations.definition import Step as DefinedStep
+from apps.migrations.lifecycle import StepState, TargetState
 from apps.migrations.models import Migration, Step, Target, Wave
 from apps.migrations.operations import asking, moving, planning, steps, targets
 from apps.migrations.operations.planning import Plan, Planned, SetAside
@@ -160,6 +161,23 @@ def ended(job_id: UUID | None, ending: Ending = Ending.SUCCEEDED, **more: Any) -
     assert job_id is not None
     failing = {} if ending is Ending.SUCCEEDED else {"permanent": True, **more}
     assert finish(claimed(job_id, worker_id=worker()), ending, **failing)
+
+
+def put(campaign: Campaign, key: str, state: TargetState, *steps: StepState) -> None:
+    """Bring a target where a test needs it."""
+
+    def do() -> None:
+        rows = Target.objects.filter(migration_id=campaign.id, key=key)
+        rows.update(state=state)
+        for number, each in enumerate(steps):
+            Step.objects.filter(target__in=rows, number=number).update(state=each, run=1)
+
+    campaign.by_itself(do)
+
+
+def bring(campaign: Campaign, number: int, **values: Any) -> None:
+    """Bring a wave where a test needs it."""
+    campaign.by_itself(lambda: Wave.objects.filter(migration_id=campaign.id, number=number).update(**values))
 
 
 class _Killed(BaseException):

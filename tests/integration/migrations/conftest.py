@@ -9,8 +9,11 @@ from typing import Any, Protocol
 import pytest
 
 from apps.migrations.definition import Definition
+from apps.migrations.models import Step
+from apps.migrations.operations import moving, steps
 from tests.integration.conftest import Control, Look
 from tests.support.campaigning import Campaign, definition, requested
+from tests.support.walls import InRole
 
 
 class Made(Protocol):
@@ -60,3 +63,46 @@ def proven(look: Look) -> Proven:
         ]
 
     return of
+
+
+class Steps:
+    """A campaign's steps, carried on in the loops' role."""
+
+    def __init__(self, campaign: Campaign, in_role: InRole) -> None:
+        self.campaign, self._in_role = campaign, in_role
+
+    def begin(self, name: str = "add", direction: str = "up", *, key: str = "acme") -> Step:
+        """Submit a step's job; return the step as it is then."""
+        step_id = self.campaign.step(key, name).step_id
+        with self._in_role("control"):
+            steps.begin(step_id, direction=direction, definition=self.campaign.definition)
+        return self.campaign.step(key, name)
+
+    def stop(self, name: str = "add", *, key: str = "acme") -> Step:
+        """Ask a step's job to stop; return the step as it is then."""
+        step_id = self.campaign.step(key, name).step_id
+        with self._in_role("control"):
+            steps.stop(step_id, why="its migration is paused")
+        return self.campaign.step(key, name)
+
+    def look(self) -> None:
+        """Take over what jobs say."""
+        self.campaign.by_itself(steps.look)
+
+    def put(self, name: str, key: str = "acme", **values: Any) -> None:
+        """Bring a step where a test needs it."""
+        self.campaign.by_itself(
+            lambda: Step.objects.filter(migration_id=self.campaign.id, target__key=key, name=name).update(**values)
+        )
+
+
+@pytest.fixture
+def begun(made: Made, in_role: InRole) -> Any:
+    """Return a maker of campaigns whose first wave began."""
+
+    def make(*defined: Any, **more: Any) -> Steps:
+        campaign = made(definition(*defined, **more)).started(["acme"], ["globex"])
+        campaign.by_itself(moving.begin_wave, number=0, facts={})
+        return Steps(campaign, in_role)
+
+    return make

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from apps.migrations.definition import OnFailure
 from apps.migrations.lifecycle import ContractBegunError, IllegalMoveError
 from apps.migrations.operations import asking, moving, planning
 from apps.migrations.operations.writing import NoMigrationError
@@ -180,7 +181,7 @@ def test_once_it_contracts_nothing_is_brought_back(made: Made) -> None:
 def test_a_wave_that_was_brought_back_is_retried_and_not_resumed(made: Made) -> None:
     campaign = made().started()
     campaign.by_itself(moving.begin_wave, number=0, facts={})
-    campaign.by_itself(moving.fail_wave, number=0, code="boom", then=moving.OnFailure.REVERT_WAVE)
+    campaign.by_itself(moving.fail_wave, number=0, code="boom", then=OnFailure.REVERT_WAVE)
     campaign.by_itself(moving.come_back, stuck=0)
     assert campaign.row().status == "paused"
     with pytest.raises(IllegalMoveError, match="retry it, or revert all"):

@@ -34,7 +34,7 @@ def put(campaign: Campaign, state: TargetState, key: str = "acme") -> UUID:
 
 
 # Back or not, from where, and where each call leads; everything else leaves a target as it is.
-WAYS = [
+WAYS: list[tuple[Any, dict[str, Any], dict[str, str]]] = [
     (targets.begin, {"back": False}, {"waiting": "running", "upgraded": "running"}),
     (
         targets.begin,
