@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import psutil
 import pytest
 
-from opsplatform import embedded
 from opsplatform.plane import Plane
 from tests.support.client import Caller, Truth, wait_for
+from tests.support.person import Person
 from tests.support.shop import Shop
 
 OVER = {"succeeded", "reverted", "failed", "paused", "inconclusive"}
@@ -20,25 +20,6 @@ EVENTS = "SELECT type, data FROM events WHERE subject = %s ORDER BY occurred_at,
 TICKETS = """
 SELECT t.* FROM tickets t JOIN ticket_links l ON l.ticket_id = t.id WHERE l.kind = 'migration' AND l.ref = %s
 """
-
-
-@pytest.fixture
-def shop(plane: Plane, truth: Truth) -> Iterator[Shop]:
-    """A database of the module `shop`, on the plane's own PostgreSQL server."""
-    found = embedded.find(home=plane.home)
-    assert found is not None
-    assert found.superuser_url is not None
-    made = Shop(truth=truth, superuser_url=found.superuser_url, home=plane.home, name=f"shop_{uuid.uuid4().hex[:8]}")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def operator(plane: Plane) -> Iterator[Caller]:
-    """A platform module that may run migrations of every tenant."""
-    caller = Caller(url=plane.url, home=plane.home, tenants=["*"], scope="migrations:run migrations:read jobs:read")
-    yield caller
-    caller.close()
 
 
 @pytest.fixture
@@ -70,7 +51,7 @@ def migrate(operator: Caller, *, tenants: list[str], **more: Any) -> str:
     body = {
         "tenant_id": tenants[0],
         "definition": "shop",
-        "version_to": "1.1",
+        "version_to": "1.5",
         "targets": {"tenants": tenants},
         **more,
     }
@@ -125,7 +106,7 @@ def test_tenants_are_upgraded_in_waves_and_one_that_drifted_is_set_aside(
     assert any("by_hand" in each for each in aside["differs"])
     for tenant in tenants:
         version, count, _, has_total = shop.state(tenant)
-        assert (version, count, has_total) == (("1.0", 50, False) if tenant == drifted else ("1.1", 50, True))
+        assert (version, count, has_total) == (("1.4", 50, False) if tenant == drifted else ("1.5", 50, True))
     assert [len(wave["targets"]) for wave in found["plan"]["waves"]] == [1, 3]
     told = [each["type"].rpartition(".")[2] for each in truth.rows(EVENTS, migration_id)]
     assert told[0] == "requested"
@@ -154,7 +135,7 @@ def test_a_dry_run_tells_the_plan_and_touches_nothing(shop: Shop, operator: Call
     ), "adding a column takes the strongest lock, for a moment"  # fmt: skip
     assert found["plan"]["estimate"]["duration_s"]["likely"] > 0
     assert {tenant: shop.state(tenant) for tenant in tenants} == before
-    schemas = shop.rows(tenants[0], "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'ops_rehearsal%'")
+    schemas = shop.rows(tenants[0], "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'ops\_rehearsal%%'")
     assert schemas == [], "the clone is gone"
 
 
@@ -172,7 +153,7 @@ def test_a_wave_that_breaks_one_tenant_is_brought_back_with_nothing_lost(
     found = ended(operator, migration_id)
 
     assert (found["status"], found["reason"]["code"]) == ("paused", "wave_reverted"), found
-    assert shop.state(tenants[0])[0] == "1.1", "the first wave stays"
+    assert shop.state(tenants[0])[0] == "1.5", "the first wave stays"
     for tenant in tenants[1:]:
         assert shop.state(tenant) == before[tenant]
         assert targets(found)[tenant] in {"reverted", "waiting"}
@@ -186,7 +167,7 @@ def test_a_wave_that_breaks_one_tenant_is_brought_back_with_nothing_lost(
         what="repaired, it goes through",
         within_s=90,
     )
-    assert {shop.state(tenant)[0] for tenant in tenants} == {"1.1"}
+    assert {shop.state(tenant)[0] for tenant in tenants} == {"1.5"}
 
 
 def test_a_failing_gate_stops_the_second_wave(shop: Shop, operator: Caller) -> None:
@@ -199,12 +180,12 @@ def test_a_failing_gate_stops_the_second_wave(shop: Shop, operator: Caller) -> N
     found = ended(operator, migration_id)
 
     assert (found["status"], found["reason"]["code"]) == ("paused", "wave_reverted"), found
-    assert [shop.state(tenant)[0] for tenant in tenants] == ["1.1", "1.0", "1.0"]
+    assert [shop.state(tenant)[0] for tenant in tenants] == ["1.5", "1.4", "1.4"]
     command(operator, migration_id, "revert")
     found = wait_for(
         lambda: one if (one := read(operator, migration_id))["status"] == "reverted" else None, what="all is back"
     )
-    assert {shop.state(tenant)[0] for tenant in tenants} == {"1.0"}
+    assert {shop.state(tenant)[0] for tenant in tenants} == {"1.4"}
     assert not any(shop.state(tenant)[3] for tenant in tenants)
 
 
@@ -270,7 +251,7 @@ def test_killed_at_each_step_boundary_it_goes_on_exactly(
 
     assert read(operator, migration_id)["status"] == "succeeded", read(operator, migration_id)["reason"]
     for tenant in tenants:
-        assert shop.state(tenant) == ("1.1", 2000, 7 * 2000 * 2001 // 2, True)
+        assert shop.state(tenant) == ("1.5", 2000, 7 * 2000 * 2001 // 2, True)
         ledger = shop.rows(tenant, "SELECT step, state, done FROM ops_migration_ledger ORDER BY step")
         assert [(step, state) for step, state, _ in ledger] == [
             ("add_total", "applied"), ("check_total", "applied"), ("fill_total", "applied"),
@@ -287,7 +268,7 @@ def test_one_migration_a_target_at_a_time(shop: Shop, operator: Caller) -> None:
         first = migrate(operator, tenants=tenants)
         wait_for(lambda: read(operator, first)["status"] == "running", what="it runs")
         body = {
-            "tenant_id": tenants[0], "definition": "shop", "version_to": "1.1", "targets": {"tenants": tenants},
+            "tenant_id": tenants[0], "definition": "shop", "version_to": "1.5", "targets": {"tenants": tenants},
         }  # fmt: skip
         refused = operator.request("POST", "/operations/migrate", json=body)
         assert (refused.status_code, refused.json()["code"]) == (409, "target_busy")
@@ -297,4 +278,68 @@ def test_one_migration_a_target_at_a_time(shop: Shop, operator: Caller) -> None:
         wait_for(lambda: read(operator, first)["status"] == "failed", what="a paused one can be aborted")
     command(operator, first, "revert")
     wait_for(lambda: read(operator, first)["status"] == "reverted", what="an aborted one can be brought back")
-    assert shop.state(tenants[0])[::3] == ("1.0", False)
+    assert shop.state(tenants[0])[::3] == ("1.4", False)
+
+
+def test_nothing_contracts_while_the_old_version_is_reported_and_nothing_comes_back_after(
+    shop: Shop, operator: Caller, plane: Plane
+) -> None:
+    tenants = names(2)
+    shop.open_for(tenants)
+    assert ended(operator, migrate(operator, tenants=tenants))["status"] == "succeeded"
+    beats = Caller(url=plane.url, home=plane.home, tenants=["*"], scope="health:report")
+
+    def beat(version: str) -> None:
+        said = {"module": "shop", "component": "storefront", "signal": "success", "version": version}
+        answer = beats.request("POST", "/operations/health/heartbeats", json=said)
+        assert answer.status_code in {200, 202, 204}, answer.text
+
+    beat("1.5")
+    migration_id = migrate(operator, tenants=tenants, version_to="1.6", version_from="1.5")
+    planned = wait_for(
+        lambda: one if (one := read(operator, migration_id))["status"] == "awaiting_approval" else None,
+        what="it awaits approval",
+    )
+    assert (planned["risk"], planned["approvals"]["needed"]) == ("high", 2), "it takes something away"
+    for name in ("operator", "approver"):
+        with Person(url=plane.url, home=plane.home, name=name) as person:
+            answer = person.post(f"/operations/migrations/{migration_id}/approve", note="seen")
+            assert answer.status_code == 200, answer.text
+    held = wait_for(
+        lambda: one if (one := read(operator, migration_id))["waves"][0]["state"] == "held" else None,
+        what="it is held before it contracts",
+    )
+    assert any("storefront" in each for each in held["waves"][0]["facts"]["held_by"])
+    assert all("tax_base" in columns(shop, tenant) for tenant in tenants)
+
+    beat("1.6")
+    found = ended(operator, migration_id)
+    assert found["status"] == "succeeded", found["reason"]
+    assert not any("tax_base" in columns(shop, tenant) for tenant in tenants)
+    refused = operator.request("POST", f"/operations/migrations/{migration_id}/revert", json={})
+    assert refused.status_code == 409
+    beats.close()
+
+
+def test_its_author_does_not_approve_it(shop: Shop, plane: Plane, operator: Caller) -> None:
+    tenants = names(1)
+    shop.open_for(tenants)
+    assert ended(operator, migrate(operator, tenants=tenants))["status"] == "succeeded"
+    author = Caller(
+        url=plane.url, home=plane.home, tenants=["*"], scope="migrations:run migrations:read", subject="approver"
+    )
+    migration_id = migrate(author, tenants=tenants, version_to="1.6", version_from="1.5")
+    wait_for(lambda: read(author, migration_id)["status"] == "awaiting_approval", what="it awaits approval")
+    refused = author.request("POST", f"/operations/migrations/{migration_id}/approve", json={})
+    assert (refused.status_code, refused.json()["code"]) == (403, "person_required")
+    with Person(url=plane.url, home=plane.home, name="approver") as person:
+        refused = person.post(f"/operations/migrations/{migration_id}/approve")
+        assert (refused.status_code, refused.json()["code"]) == (403, "author_approves")
+    command(author, migration_id, "abort")
+    author.close()
+
+
+def columns(shop: Shop, tenant: str) -> set[str]:
+    """Return the columns of a tenant's orders."""
+    query = "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = 'orders'"
+    return {name for (name,) in shop.rows(tenant, query, shop.schema(tenant))}
