@@ -12,14 +12,11 @@ from apps.jobs import points
 from apps.jobs.lifecycle import Ending
 from apps.jobs.operations import control as job_control
 from apps.jobs.operations.ruling import DecisionPoints
-from apps.migrations.definition import Batch, Kind
-from apps.migrations.lifecycle import StepState, TargetState
-from apps.migrations.models import Target
+from apps.migrations.lifecycle import StepState
 from apps.migrations.operations import asking, moving, steps
 from apps.migrations.operations.writing import ChangedMeanwhileError
 from apps.tenancy.context import in_tenant
 from tests.integration.conftest import Change, Control, Look
-from tests.integration.migrations.conftest import Made
 from tests.support.campaigning import at_once, definition, ended, killed_before_commit, step
 from tests.support.walls import InRole
 from tests.support.work import claimed, worker
@@ -304,41 +301,3 @@ def test_a_step_with_nothing_to_take_back_is_skipped_unless_it_runs(begun: Any) 
         mine.put("add", state=state)
         mine.campaign.by_itself(steps.skip, step_id)
         assert mine.campaign.step("acme", "add").state == state
-
-
-# what is said to the job
-
-
-def test_only_whole_values_stand_for_the_target_and_the_versions(made: Made) -> None:
-    row = made().row()
-    given = {"a": "${target}", "b": ["${version_from}", {"c": "${version_to}"}], "d": "x ${target}", "e": 3}
-    assert steps.filled(given, target="acme", migration=row) == {
-        "a": "acme", "b": ["1.4", {"c": "1.5"}], "d": "x ${target}", "e": 3,
-    }  # fmt: skip
-    assert steps.filled({"m": "${migration}"}, target="acme", migration=row) == {"m": str(row.id)}
-
-
-def test_the_last_step_before_contract_that_reaches_into_the_target_writes_its_version_and_the_first_one_back() -> None:
-    sql: dict[str, Any] = {"kind": Kind.SQL, "job_type": None, "revert_job_type": None}
-    of = definition(
-        step("tell"),
-        step("add", **sql),
-        step("fill", "backfill", batch=Batch(), **sql),
-        step("refresh", "verify"),
-        step("drop", "contract", **sql),
-    )
-    up = {each.name: steps.sets_version(each, direction="up", definition=of) for each in of.steps}
-    down = {each.name: steps.sets_version(each, direction="down", definition=of) for each in of.steps}
-    assert {name: version for name, version in up.items() if version} == {"fill": "1.5"}
-    assert {name: version for name, version in down.items() if version} == {"add": "1.4"}
-    jobs = definition()
-    assert not any(steps.sets_version(each, direction="up", definition=jobs) for each in jobs.steps)
-
-
-def test_rows_of_targets_are_left_as_they_were(begun: Any) -> None:
-    mine = begun()
-    mine.begin()
-    mine.look()
-    assert mine.campaign.target("acme").state == TargetState.WAITING
-    with mine._in_role("control"):
-        assert Target.every.filter(migration_id=mine.campaign.id).count() == 2
