@@ -135,7 +135,7 @@ def test_a_dry_run_tells_the_plan_and_touches_nothing(shop: Shop, operator: Call
     ), "adding a column takes the strongest lock, for a moment"  # fmt: skip
     assert found["plan"]["estimate"]["duration_s"]["likely"] > 0
     assert {tenant: shop.state(tenant) for tenant in tenants} == before
-    schemas = shop.rows(tenants[0], "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'ops\_rehearsal%%'")
+    schemas = shop.rows(tenants[0], r"SELECT nspname FROM pg_namespace WHERE nspname LIKE 'ops\_rehearsal%%'")
     assert schemas == [], "the clone is gone"
 
 

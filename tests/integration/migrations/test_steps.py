@@ -264,7 +264,7 @@ def test_a_refusal_that_waiting_does_not_cure_fails_the_step_in_its_direction(
     change("UPDATE plans SET job_types = '{nothing.*}'")
     found = mine.begin(direction=direction)
     assert (found.state, found.direction, found.job_id) == ("failed", direction, None)
-    assert found.error_code == "type_not_in_plan"
+    assert found.error_code == "not_entitled"
     assert found.error
 
 
