@@ -27,11 +27,15 @@ ROLE_OF_COMMAND = {
 }
 
 
-def main() -> None:
-    """Run the command that the arguments name."""
-    command = sys.argv[1] if len(sys.argv) > 1 else "help"
+def surround(*, command: str) -> None:
+    """Set what the command needs to know of its surroundings, where nobody has said otherwise."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsplatform.settings")
     os.environ.setdefault("OPS_DATABASE_ROLE", ROLE_OF_COMMAND.get(command, "app"))
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    surround(command=sys.argv[1] if len(sys.argv) > 1 else "help")
     from django.core.management import execute_from_command_line  # noqa: PLC0415 - the role must be set first
 
     execute_from_command_line(sys.argv)
