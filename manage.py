@@ -19,6 +19,7 @@ ROLE_OF_COMMAND = {
     "run_reactor": "control",
     "run_emitter": "control",
     "run_clerk": "control",
+    "run_migrator": "control",
     "run_notifier": "control",
     "why_told": "control",
     "route_simulate": "control",
@@ -27,15 +28,11 @@ ROLE_OF_COMMAND = {
 }
 
 
-def surround(*, command: str) -> None:
-    """Set what the command needs to know of its surroundings, where nobody has said otherwise."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsplatform.settings")
-    os.environ.setdefault("OPS_DATABASE_ROLE", ROLE_OF_COMMAND.get(command, "app"))
-
-
 def main() -> None:
     """Run the command that the arguments name."""
-    surround(command=sys.argv[1] if len(sys.argv) > 1 else "help")
+    command = sys.argv[1] if len(sys.argv) > 1 else "help"
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsplatform.settings")
+    os.environ.setdefault("OPS_DATABASE_ROLE", ROLE_OF_COMMAND.get(command, "app"))
     from django.core.management import execute_from_command_line  # noqa: PLC0415 - the role must be set first
 
     execute_from_command_line(sys.argv)

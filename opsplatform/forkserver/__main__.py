@@ -1,4 +1,4 @@
-"""`python -m opsplatform.forkserver FD run_relay ...`: load what these commands need, then fork whatever FD asks for.
+"""`python -m opsplatform.forkserver FD run_relay worker ...`: load what these commands need, then fork as FD asks.
 
 FD is a socket to the supervisor, whose child we are. Its end (`opsplatform/supervisor/forkserver.py`) says what is to
 be forked, a message of JSON each; when it is closed, we end.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import json
 import os
 import socket
@@ -17,28 +18,33 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-import manage
 from opsplatform import os_processes
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsplatform.settings")
-os.environ.setdefault("OPS_DATABASE_ROLE", "control")
-os.environ.pop("SENTRY_DSN", None)  # reporting is each fork's own
-
 LONGEST_MESSAGE = 2**20
+# What each of Celery's commands imports only as it runs.
+CELERY = {
+    "worker": ("celery.bin.celery", "celery.apps.worker", "celery.worker.consumer", "celery.concurrency.prefork"),
+    "beat": ("celery.bin.celery", "celery.apps.beat", "django_celery_beat.schedulers"),
+    "flower": ("celery.bin.celery", "flower.app"),
+}
 
 
 def main() -> None:
     """Serve; in a fork, be what was asked for."""
-    supervisor = os.getppid()
+    supervisor, told = os.getppid(), set(os.environ)
     with socket.socket(fileno=int(sys.argv[1])) as channel:
         load(commands=sys.argv[2:])
+        own = {name: value for name, value in os.environ.items() if name not in told}
         asked = serve(channel, supervisor=supervisor)
     if asked is not None:
-        become(asked)
+        become(asked, own=own)
 
 
 def load(*, commands: list[str]) -> None:
     """Import all that `commands` need, without connecting to anything."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsplatform.settings")
+    os.environ.setdefault("OPS_DATABASE_ROLE", "control")
+    os.environ.pop("SENTRY_DSN", None)  # reporting is each fork's own
     gc.disable()  # until forked: a collection would leave holes in pages that are to be shared
     import django  # noqa: PLC0415 - the environment must be set first
 
@@ -50,6 +56,8 @@ def load(*, commands: list[str]) -> None:
     for command in commands:
         if command in known:
             management.load_command_class(str(known[command]), command)
+        for module in CELERY.get(command, ()):
+            importlib.import_module(module)
     connection.get_connection_params()  # loads the driver
     gc.collect()
     gc.freeze()
@@ -117,8 +125,11 @@ def _leave_an_orphan() -> None:
         os._exit(1)
 
 
-def become(asked: dict[str, Any]) -> None:
-    """Be the process that was asked for: its log, folder, environment, arguments; then run its command."""
+def become(asked: dict[str, Any], *, own: dict[str, str]) -> None:
+    """Be the process that was asked for: its log, folder, arguments and environment; then run its command.
+
+    `own` are the variables that loading set.
+    """
     gc.enable()
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123
         os.dup2(nothing.fileno(), 0)
@@ -128,12 +139,23 @@ def become(asked: dict[str, Any]) -> None:
     os.chdir(asked["folder"])
     os_processes.retitle(arguments=asked["arguments"])
     os.environ.clear()
-    os.environ.update(asked["variables"])
-    sys.argv = asked["arguments"][1:]
-    manage.surround(command="".join(sys.argv[1:2]))
+    os.environ.update({**own, **asked["variables"]})
     if not _fits():  # servers that moved, say: the same process, started by its line
         os.execvpe(asked["arguments"][0], asked["arguments"], asked["variables"])  # noqa: S606 - no shell is wanted
-    manage.main()
+    run(asked["arguments"])
+
+
+def run(arguments: list[str]) -> None:
+    """Run `celery ...` or `python manage.py ...` as it would run by itself."""
+    if arguments[0] == "celery":
+        from celery.__main__ import main  # noqa: PLC0415 - not before the environment is set
+
+        sys.argv = arguments
+    else:
+        from manage import main  # noqa: PLC0415
+
+        sys.argv = arguments[1:]
+    main()
 
 
 def _fits() -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from manage import ROLE_OF_COMMAND
 from opsplatform import os_processes
 from opsplatform.supervisor.child import Child, Process, spawn
 from opsplatform.supervisor.procfile import Line
@@ -25,15 +26,19 @@ ANSWER_S = 5.0
 LONGEST_MESSAGE = 2**20
 
 
-def is_forkable(line: Line) -> bool:
-    """Return whether a line starts a loop of ours: `python manage.py run_...`."""
-    words = shlex.split(line.command)
-    return words[:2] == ["python", "manage.py"] and len(words) > 2 and words[2].startswith("run_")  # noqa: PLR2004
+def command_of(line: Line) -> str | None:
+    """Return which command of Celery or of `manage.py` a line runs; None if it is not one of the control role's."""
+    match shlex.split(line.command):
+        case ["python", "manage.py", command, *_] if ROLE_OF_COMMAND.get(command) == "control":
+            return command
+        case ["celery", "-A", "opsplatform", command, *_]:
+            return command
+    return None
 
 
 def line_for(lines: Iterable[Line]) -> Line:
-    """Return the line that starts a server for the loops of `lines`; the dash stands for its socket."""
-    commands = " ".join(shlex.split(line.command)[2] for line in lines)
+    """Return the line that starts a server for `lines`; the dash stands for its socket."""
+    commands = " ".join(dict.fromkeys(command for line in lines if (command := command_of(line)) is not None))
     return Line(name=NAME, command=f"{shlex.quote(sys.executable)} -m opsplatform.forkserver - {commands}")
 
 

@@ -124,7 +124,7 @@ class Supervisor:
         metrics = self.home / "run" / "metrics"
         shutil.rmtree(metrics, ignore_errors=True)
         metrics.mkdir(mode=0o700)
-        forkable = [line for line in self.lines if forkserver.is_forkable(line)]
+        forkable = [line for line in self.lines if forkserver.command_of(line) is not None]
         if len(forkable) > 1 and self.folder == CHECKOUT and os_processes.adopt_orphans():
             self.forkserver = ForkServer(**self._surroundings(forkserver.line_for(forkable)))
         for line in self.lines:
