@@ -56,6 +56,11 @@ TENANT_OWNED = (
     "notification_attempts",
     "notification_deadlines",
     "inbox_items",
+    "migrations",
+    "migration_approvals",
+    "migration_waves",
+    "migration_targets",
+    "migration_steps",
 )
 WATCH = ("health_canaries", "health_watch", "process_orders")
 # A channel's settings are sealed, and no request that a token makes reads them.
@@ -106,6 +111,10 @@ GRANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ops_app", "INSERT", ("notifications", "notification_signals", "notification_deadlines")),
     ("ops_app", "UPDATE", ("notifications",)),
     ("ops_app", "UPDATE (read_at, read_by)", ("inbox_items",)),
+    # What is asked of a migration; what becomes of its waves and targets, which are many tenants', is the migrator's.
+    ("ops_app", "INSERT, UPDATE", ("migrations",)),
+    ("ops_app", "INSERT", ("migration_approvals",)),
+    ("ops_control", "UPDATE", ("migrations", "migration_waves", "migration_targets", "migration_steps")),
     ("ops_app", "SELECT (channel_id, name, kind)", ("notification_channels",)),
     ("ops_control", "SELECT", (*CONFIGURATION, *TENANT_OWNED, *LOOPS, "django_migrations")),
     ("ops_control", "INSERT", (*TENANT_OWNED, *LOOPS)),

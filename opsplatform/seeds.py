@@ -21,7 +21,7 @@ ENVIRONMENTS = {
 PLANS = {
     "gold": {"job_types": ["*"], "weight": 300, "max_running": 64, "jobs_per_day": None, "backlog_cap": 100_000},
     "basic": {
-        "job_types": ["ops.*", "ingest.*", "sql.*"],
+        "job_types": ["ops.*", "ingest.*", "sql.*", "migration.*"],
         "weight": 100,
         "max_running": 16,
         "jobs_per_day": 1_000,

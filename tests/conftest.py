@@ -7,6 +7,7 @@ rows are committed, as in life, and swept away behind it. The plane is `make up`
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -43,6 +44,7 @@ SWEPT = (
     " inbox_items, notification_channels, notification_routes, notification_silences, notification_groups,"
     " tickets, ticket_entries, ticket_watchers, ticket_links, ticket_teams, escalation_chains, business_calendars,"
     " sla_policies,"
+    " migrations, migration_approvals, migration_waves, migration_targets, migration_steps,"
     " django_session, django_admin_log, auth_user"
 )
 
@@ -126,7 +128,11 @@ def plane() -> Iterator[Plane]:
     folder.chmod(0o711)
     port, flower_port = _free_ports(2)
     try:
-        variables = {"OPS_JOB_TYPES": "tests.support.job_types"}
+        folders = [CHECKOUT / "tests/support/migrations", CHECKOUT / "tests/journeys/migrations"]
+        variables = {
+            "OPS_JOB_TYPES": "tests.support.job_types",
+            "OPS_MIGRATIONS": os.pathsep.join(str(each) for each in folders),
+        }
         with Plane(home=folder / "home", port=port, flower_port=flower_port, variables=variables) as running:
             yield running
     finally:

@@ -108,6 +108,7 @@ def _context(claimed: Claimed, *, line: AttemptLine, storage: TenantStorage) -> 
         tenant_id=claimed.tenant_id,
         type=claimed.type,
         attempt=claimed.attempt,
+        fence=claimed.fence,
         storage=storage,
         reporter=line,
         contract=claimed.contract_document,

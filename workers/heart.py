@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +28,7 @@ class Heart:
         name: str,
         environment: str | None = None,
         capacity: int = 0,
+        versions: Mapping[str, str] | None = None,
         on_beat: Callable[[], None] | None = None,
         on_fenced: Callable[[], None] | None = None,
     ) -> None:
@@ -41,6 +42,7 @@ class Heart:
             pid=os.getpid(),
             environment=environment,
             capacity=capacity,
+            versions=versions,
         )
         self._on_beat = on_beat
         self._on_fenced = on_fenced

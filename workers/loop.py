@@ -31,6 +31,7 @@ LOCKS = {
     "watcher": 0x6F707309,
     "notifier": 0x6F70730A,
     "clerk": 0x6F70730B,
+    "migrator": 0x6F70730C,
 }
 
 

@@ -26,6 +26,8 @@ from django.db import Error, connection
 from apps.health.operations import orders
 from apps.jobs.models import Environment
 from apps.jobs.operations import recover
+from apps.jobs.types import REGISTRY
+from apps.jobs.versions import versions_of
 from apps.tenancy import keys
 from apps.tenancy.context import across_tenants
 from workers import canary
@@ -58,6 +60,7 @@ class Worker:
                 name=sender.hostname,
                 environment=environment,
                 capacity=sender.concurrency if environment else 0,
+                versions=versions_of(REGISTRY),
                 on_beat=self.look_after_children,
                 on_fenced=self.die,
             )

@@ -15,6 +15,7 @@ class Predicate(models.TextChoices):
     ADMISSION = "admission", "it was admitted"
     REFUSAL = "refusal", "it was refused"
     OUTCOME = "outcome", "it ended"
+    TRANSITION = "transition", "it went from one state to another"
     ERASURE = "erasure", "bytes of other records were erased: a tombstone"
 
 

@@ -114,3 +114,19 @@ def by_status() -> dict[str, int]:
     """Return how many components are in each status, in the current context."""
     counted = dict(rows(COUNTED, []))
     return {status: int(counted.get(status, 0)) for status in STATUSES}
+
+
+def standing_of(module: str) -> dict[str, str]:
+    """Return component → status of a module's, a tenant's own by its tenant. Across tenants."""
+    found = Component.every.filter(module=module, deleted_at=None).order_by("component", "tenant_id")
+    return {_name(row): row.status for row in found.only("component", "tenant", "status")[:MOST_SHOWN]}
+
+
+def reporting(*, module: str, version: str) -> list[str]:
+    """Return the components of a module that live and last said that they are of this version. Across tenants."""
+    found = Component.every.filter(module=module, version=version, deleted_at=None)
+    return [_name(row) for row in found.exclude(status__in=["down", "paused"]).order_by("component", "tenant_id")]
+
+
+def _name(row: Component) -> str:
+    return row.component if row.tenant_id is None else f"{row.component} ({row.tenant_id})"

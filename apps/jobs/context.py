@@ -72,12 +72,17 @@ class Reporter(Protocol):
 
 @dataclass(kw_only=True)
 class Context:
-    """One attempt at one job. `attempt` is 1 for the first; `contract` the contract's document, if the job has one."""
+    """One attempt at one job. `attempt` is 1 for the first; `contract` the contract's document, if the job has one.
+
+    `fence` grows with each dispatch of the job: who writes it beside his work, where only a greater or equal one may
+    follow, keeps out an attempt that has been given up and does not know it.
+    """
 
     job_id: str
     tenant_id: str
     type: str
     attempt: int
+    fence: int
     storage: TenantStorage = field(repr=False)
     reporter: Reporter = field(repr=False)
     contract: Mapping[str, Any] | None = field(default=None, repr=False)

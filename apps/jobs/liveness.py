@@ -41,6 +41,10 @@ SELECT (SELECT count(DISTINCT a.job_id) FROM attempts a JOIN processes p ON p.pr
          WHERE p.environment IS NOT DISTINCT FROM %(environment)s AND j.status = 'running'
            AND (p.state = 'gone' OR p.lease_until < clock_timestamp()))
 """
+OF_VERSION = """
+SELECT name FROM processes WHERE role = 'worker' AND state <> 'gone' AND lease_until > clock_timestamp()
+   AND versions ->> %(module)s = %(version)s ORDER BY name
+"""
 
 
 class Beat(NamedTuple):
@@ -87,3 +91,8 @@ def brought_back(*, environment: str | None, since: datetime) -> tuple[int, int]
     """Return how many jobs came back from a pool's dead workers since, and how many such workers still hold."""
     ((back, held),) = rows(HELD_BY_GONE, {"environment": environment, "since": since})
     return int(back), int(held)
+
+
+def running_version(*, module: str, version: str) -> list[str]:
+    """Return the workers under their lease that run this version of a module's job types."""
+    return [name for (name,) in rows(OF_VERSION, {"module": module, "version": version})]

@@ -48,6 +48,9 @@ class Process(models.Model):
     pid = models.IntegerField()
     environment = models.CharField(max_length=48, null=True, help_text="a worker's pool")
     capacity = models.PositiveIntegerField(default=0, help_text="jobs a worker runs at once")
+    versions = models.JSONField(
+        default=dict, help_text="of the modules whose job types it runs, as they call themselves"
+    )
     state = models.CharField(max_length=16, default="live", choices=[(s, s) for s in ("live", "draining", "gone")])
     started_at = models.DateTimeField(db_default=ClockTimestamp())
     beat_at = models.DateTimeField(db_default=ClockTimestamp())

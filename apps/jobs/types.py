@@ -86,7 +86,8 @@ class JobType:
     `timeout_s`: seconds one attempt may take, unless the job says otherwise. `heartbeat_s`: seconds an attempt may go
     without a word (log, progress, metric, checkpoint) before it is taken for stuck; None: only the timeout counts.
     `cancel_grace_s`: seconds from a cancel of a running job until its process is killed. `plan`: it is made of the
-    steps of its contract, each a job of its own; its handler is never called.
+    steps of its contract, each a job of its own; its handler is never called. `internal`: the plane's own parts submit
+    it, and nobody else.
     """
 
     name: str
@@ -98,6 +99,7 @@ class JobType:
     limits: Limits
     diagnostic: bool
     plan: bool
+    internal: bool
     heartbeat_s: float | None
     cancel_grace_s: float
     module: str
@@ -147,6 +149,13 @@ class Registry:
         except KeyError:
             raise UnknownJobTypeError(f"no job type is called {name!r}") from None
 
+    def offered(self, name: str) -> JobType:
+        """Return the type of that name, if callers may submit it; raise UnknownJobTypeError."""
+        found = self.get(name)
+        if found.internal:
+            raise UnknownJobTypeError(f"no job type is called {name!r}")
+        return found
+
     def of(self, handler: Callable[..., Any]) -> JobType:
         """Return the type whose handler is `handler`; raise UnknownJobTypeError."""
         for job_type in self._types.values():
@@ -184,6 +193,7 @@ def job_type(
     limits: Limits | None = None,
     diagnostic: bool = False,
     plan: bool = False,
+    internal: bool = False,
     heartbeat_s: float | None = None,
     cancel_grace_s: float = 10,
     registry: Registry = REGISTRY,
@@ -208,6 +218,7 @@ def job_type(
                 limits=_judged_kind("limits", limits if limits is not None else Limits(), Limits),
                 diagnostic=_judged_kind("diagnostic", diagnostic, bool),
                 plan=_judged_kind("plan", plan, bool),
+                internal=_judged_kind("internal", internal, bool),
                 handler=handler,
                 params=(
                     schema := ParamsSchema(

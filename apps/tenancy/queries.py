@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from apps.tenancy.models import Membership, Tenant
+from apps.tenancy.models import Membership, Tenant, TenantState
 
 OPERATOR = "operator"
 
@@ -20,6 +20,11 @@ class Seat(NamedTuple):
 def tenant_ids() -> frozenset[str]:
     """Return every tenant's id, for people's configuration pages; under the app's role only the current tenant's."""
     return frozenset(Tenant.objects.values_list("tenant_id", flat=True))
+
+
+def active_tenant_ids() -> frozenset[str]:
+    """Return every tenant whose work may run. Across tenants."""
+    return frozenset(Tenant.objects.filter(state=TenantState.ACTIVE).values_list("tenant_id", flat=True))
 
 
 def region_of(tenant_id: str) -> str | None:

@@ -15,7 +15,7 @@ import psutil
 import psycopg
 import redis
 
-from opsplatform.demo import killing, place, story, trouble
+from opsplatform.demo import killing, place, story, trouble, upgrade
 from opsplatform.demo.telling import NotTrueError, Telling
 from opsplatform.embedded import EmbeddedError
 from opsplatform.plane import Plane, PlaneError
@@ -104,7 +104,7 @@ def _play(tell: Telling, curtain: Curtain, *, home: Path) -> None:
     """Start the plane, tell the story, stop the plane, whatever happens between."""
     port, flower_port = place.free_ports()
     with trouble.mail_server() as mailbox:
-        variables = {"EMAIL_URL": mailbox.url}
+        variables = {"EMAIL_URL": mailbox.url, "OPS_MIGRATIONS": str(upgrade.FOLDER)}
         plane = curtain.plane = Plane(home=home, port=port, flower_port=flower_port, variables=variables)
         _tell(tell, curtain, plane=plane, mailbox=mailbox)
     tell.check(not place.still_running(home=home), "everything was stopped, nothing is left running")
@@ -125,6 +125,7 @@ def _tell(tell: Telling, curtain: Curtain, *, plane: Plane, mailbox: trouble.Mai
             trouble.fail_for_good(stage, mailbox)
             story.check_events(stage, job_id)
             story.check_evidence(stage, job_id)
+            upgrade.upgrade(stage)
 
 
 def _wait_until_ready(plane: Plane, *, tell: Telling) -> None:

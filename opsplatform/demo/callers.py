@@ -4,7 +4,7 @@ import http.client
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import redis
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from opsplatform.demo.telling import NotTrueError
@@ -19,6 +20,7 @@ from opsplatform.plane import CHECKOUT, Plane
 
 HTTP_TIMEOUT_S = 10
 COMMAND_TIMEOUT_S = 60
+SCOPES = ("jobs:submit", "jobs:read", "notify:read", "tickets:write")
 STREAM = "operations.events"
 
 
@@ -61,6 +63,17 @@ class Module:
             raise NotTrueError(f"GET {path} was refused: {answer.status} {answer.body}")
         return answer.body
 
+    def asked(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
+        """Ask something, whatever is answered."""
+        return self._ask(method, path, body)
+
+    def post(self, path: str, body: Mapping[str, Any], *, wanted: int = http.HTTPStatus.OK) -> dict[str, Any]:
+        """Send `body` to `path`; raise `NotTrueError` where it is answered otherwise than by `wanted`."""
+        answer = self._ask("POST", path, body)
+        if answer.status != wanted:
+            raise NotTrueError(f"POST {path} was refused: {answer.status} {answer.body}")
+        return answer.body
+
     def timeline(self, job_id: str) -> list[dict[str, Any]]:
         """Read a job's story, oldest first."""
         return list(self._ask("GET", f"/operations/jobs/{job_id}/timeline").body["items"])
@@ -78,11 +91,10 @@ class Module:
             connection.close()
 
 
-def module(*, plane: Plane, name: str, tenant: str) -> Module:
+def module(*, plane: Plane, name: str, tenant: str, scopes: Sequence[str] = SCOPES) -> Module:
     """Return the module `name` of `tenant`, with a fresh token for its jobs, its alerts and its tickets."""
-    wanted = ("jobs:submit", "jobs:read", "notify:read", "tickets:write")
-    scopes = [word for scope in wanted for word in ("--scope", scope)]
-    token = manage(plane=plane, words=["issue_token", "--subject", name, "--tenant", tenant, *scopes])
+    words = [word for scope in scopes for word in ("--scope", scope)]
+    token = manage(plane=plane, words=["issue_token", "--subject", name, "--tenant", tenant, *words])
     return Module(name=name, tenant=tenant, url=plane.url, token=token.strip())
 
 
@@ -113,7 +125,7 @@ class Witness:
             status["addresses"]["database"], options="-c role=ops_control", autocommit=True, row_factory=dict_row
         )
         self._stream = redis.Redis.from_url(status["addresses"]["broker"], decode_responses=True, socket_timeout=5)
-        self._superuser_url = urlunsplit(urlsplit(services["superuser_url"])._replace(path="/ops"))
+        self._superuser_url: str = urlunsplit(urlsplit(services["superuser_url"])._replace(path="/ops"))
 
     def close(self) -> None:
         """Close both connections."""
@@ -139,6 +151,12 @@ class Witness:
         # redis-py declares the answer for sync and async clients alike; ours is sync
         entries: Any = self._stream.xrange(STREAM)
         return [json.loads(fields["event"]) for _, fields in entries]
+
+    def create_database(self, name: str) -> str:
+        """Make a database beside the plane's, as its superuser, and return where it is."""
+        with psycopg.connect(self._superuser_url, autocommit=True) as superuser:
+            superuser.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return str(urlunsplit(urlsplit(self._superuser_url)._replace(path=f"/{name}")))
 
     def tamper(self, query: str, *values: Any) -> int:
         """Change rows as PostgreSQL's superuser, whom no role and no policy stops; return how many."""

@@ -228,7 +228,7 @@ def check_evidence(stage: Stage, job_id: str) -> None:
     found: dict[str, Any] = {}
 
     def sealed() -> bool:
-        found.update(_examined(stage, codes=INTACT))
+        found.update(examined(stage, codes=INTACT))
         return not any(log["unsealed"] for log in found["logs"])
 
     stage.tell.wait(sealed, for_what="waiting for the last record's seal", within_s=SEALED_WITHIN_S)
@@ -295,17 +295,18 @@ def _tamper(stage: Stage, job_id: str) -> None:
     if stage.witness.tamper(swap + where, told, falsified, job_id) != 1:
         raise NotTrueError("there should be one outcome record of the job that lost its worker")
     stage.tell.say("A test of the test: PostgreSQL's superuser edits one record, so that it hides the lost worker.")
-    changed = _examined(stage, codes=TOUCHED)["findings"]
+    changed = examined(stage, codes=TOUCHED)["findings"]
     stage.tell.check(
         [(one["job_id"], one["predicate"]) for one in changed] == [(job_id, "outcome")],
         f"`evidence_verify` names it, and only it: {changed[0]['finding']} ({changed[0]['predicate']} of job {job_id})",
         seen=changed,
     )
     stage.witness.tamper(swap + where, falsified, told, job_id)
-    stage.tell.check(_examined(stage, codes=INTACT)["verdict"] == "intact", "put back as it was: intact again")
+    stage.tell.check(examined(stage, codes=INTACT)["verdict"] == "intact", "put back as it was: intact again")
 
 
-def _examined(stage: Stage, *, codes: frozenset[int]) -> dict[str, Any]:
+def examined(stage: Stage, *, codes: frozenset[int]) -> dict[str, Any]:
+    """Return what `evidence_verify` finds; it must end with one of `codes`."""
     return dict(json.loads(manage(plane=stage.plane, words=["evidence_verify", "--json"], codes=codes)))
 
 

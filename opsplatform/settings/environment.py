@@ -57,6 +57,7 @@ class Environment:
     keys: Path
     trusted_issuers: Path | None
     job_types: tuple[str, ...]
+    migrations: tuple[Path, ...]
     governance_url: str | None
     subscription_url: str | None
     evidence_url: str | None
@@ -123,6 +124,7 @@ def read(variables: Mapping[str, str] = os.environ) -> Environment:
         keys=Path(variables.get("OPS_KEYS") or home / "keys").expanduser(),
         trusted_issuers=Path(issuers).expanduser() if issuers else None,
         job_types=_words(variables.get("OPS_JOB_TYPES", "")),
+        migrations=_migrations(variables),
         governance_url=variables.get("OPS_GOVERNANCE_URL") or None,
         subscription_url=variables.get("OPS_SUBSCRIPTION_URL") or None,
         evidence_url=variables.get("OPS_EVIDENCE_URL") or None,
@@ -213,6 +215,17 @@ def _witness(variables: Mapping[str, str]) -> str | None:
         return Witness.of_word(word).word()
     except BadNoteError as error:
         raise BadSettingError(f"OPS_EVIDENCE_WITNESS: {error}") from error
+
+
+def _migrations(variables: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return the folders that hold the folders of migrations, besides those found by entry point."""
+    found = []
+    for word in filter(None, variables.get("OPS_MIGRATIONS", "").split(os.pathsep)):
+        path = Path(word).expanduser()
+        if not path.is_dir():
+            raise BadSettingError(f"OPS_MIGRATIONS names {word!r}: there is no such folder")
+        found.append(path.resolve())
+    return tuple(found)
 
 
 def _bundle_max(variables: Mapping[str, str]) -> int:

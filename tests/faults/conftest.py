@@ -24,6 +24,7 @@ PROCESSES = {
     "emitter",
     "sink",
     "clerk",
+    "migrator",
     "webhooks",
     "watcher",
     "notifier",

@@ -92,6 +92,8 @@ class Retry(APIView):
                 job_type = REGISTRY.get(job.type)
             except UnknownJobTypeError as error:
                 raise problems.Conflict(f"{error}; it cannot run.", code="type_not_installed") from error
+            if job_type.internal:
+                raise problems.Conflict("The plane submits it: retry what it is part of.", code="not_retryable")
             with deciding():
                 again = control.resubmit if job.plan is None else reopen
                 refusal = again(job_id=job.job_id, by=by, job_type=job_type, points=asked)

@@ -45,7 +45,7 @@ def submission_of(values: dict[str, Any], *, principal: ServicePrincipal, within
     """
     tenant_id = tenant_or_404(principal, values.get("tenant_id"))
     try:
-        job_type = REGISTRY.get(values["type"])
+        job_type = REGISTRY.offered(values["type"])
     except UnknownJobTypeError as error:
         raise parsing.bad_field(
             "type", f"there is no job type '{values['type']}': /operations/job-types lists them"

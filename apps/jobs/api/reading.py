@@ -128,7 +128,7 @@ class JobTypes(APIView):
     def get(self, request: Request) -> Response:
         """List the job types with their params' schemas."""
         parsing.query(request, known=set())
-        return Response({"items": [_type(each) for each in REGISTRY], "next": None})
+        return Response({"items": [_type(each) for each in REGISTRY if not each.internal], "next": None})
 
 
 def render(jobs: list[Job]) -> list[dict[str, Any]]:

@@ -80,7 +80,7 @@ def _needs(step: Step, *, ids: Mapping[str, UUID]) -> DependsOn:
 def _type_of(step: Step) -> JobType:
     """Return the type of a step whose params fit it, as far as they are known; raise `BadPlanError`."""
     try:
-        job_type = REGISTRY.get(step.type)
+        job_type = REGISTRY.offered(step.type)
     except UnknownJobTypeError as error:
         raise BadPlanError(f"step '{step.name}': {error}") from error
     if job_type.plan:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
+
+import orjson
 
 LEASE_S = 15
 BEAT_EVERY_S = 5
@@ -12,8 +15,8 @@ BEAT_EVERY_S = 5
 # long transaction nor a worker's pool can stop its heart.
 REGISTER = """
 INSERT INTO processes
-       (process_id, role, name, host, pid, environment, capacity, state, started_at, beat_at, lease_until)
-VALUES (%(process_id)s, %(role)s, %(name)s, %(host)s, %(pid)s, %(environment)s, %(capacity)s, 'live',
+       (process_id, role, name, host, pid, environment, capacity, versions, state, started_at, beat_at, lease_until)
+VALUES (%(process_id)s, %(role)s, %(name)s, %(host)s, %(pid)s, %(environment)s, %(capacity)s, %(versions)s, 'live',
         clock_timestamp(), clock_timestamp(), clock_timestamp() + make_interval(secs => %(lease_s)s))
 """
 
@@ -29,7 +32,15 @@ FORGET = "DELETE FROM processes WHERE state = 'gone' AND beat_at < clock_timesta
 
 
 def registration(
-    *, process_id: UUID, role: str, name: str, host: str, pid: int, environment: str | None, capacity: int
+    *,
+    process_id: UUID,
+    role: str,
+    name: str,
+    host: str,
+    pid: int,
+    environment: str | None,
+    capacity: int,
+    versions: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the parameters of `REGISTER`."""
     return {
@@ -40,5 +51,6 @@ def registration(
         "pid": pid,
         "environment": environment,
         "capacity": capacity,
+        "versions": orjson.dumps(dict(versions or {})).decode(),
         "lease_s": LEASE_S,
     }

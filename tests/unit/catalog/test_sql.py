@@ -286,7 +286,7 @@ class Quiet:
 def test_memory_is_bounded_and_nothing_is_spilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     storage = TenantStorage(base_url=(tmp_path / "acme").as_uri())
-    ctx = Context(job_id="j", tenant_id="acme", type="t.t", attempt=1, storage=storage, reporter=Quiet())
+    ctx = Context(job_id="j", tenant_id="acme", type="t.t", attempt=1, fence=1, storage=storage, reporter=Quiet())
     hungry = "SELECT count(*) AS n FROM (SELECT range FROM range(50000000) GROUP BY range)"
     with pytest.raises(sandbox.SqlError) as caught:
         sandbox.write_query(ctx, sql=hungry, inputs={}, output="x.parquet", bindings={}, memory_limit="32MB")

@@ -91,6 +91,10 @@ def test_metrics_and_progress_are_kept(tmp_path: Path) -> None:
     assert result.metrics == {"rows": 2.5}
 
 
+def test_an_attempt_knows_its_fence(tmp_path: Path) -> None:
+    assert attempt(lambda ctx: ctx.metric("fence", ctx.fence), tmp_path, fence=7).metrics == {"fence": 7}
+
+
 def test_an_artifact_weighs_what_lies_there(tmp_path: Path) -> None:
     def body(ctx: Context) -> None:
         with ctx.open("out/x.txt", "wb") as file:

@@ -1,0 +1,1 @@
+"""Migrations: definitions, and the campaigns that carry them to targets in waves that stop themselves."""

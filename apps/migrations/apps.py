@@ -1,0 +1,9 @@
+"""The app of migrations."""
+
+from django.apps import AppConfig
+
+
+class MigrationsConfig(AppConfig):
+    """Controlled rollouts."""
+
+    name = "apps.migrations"

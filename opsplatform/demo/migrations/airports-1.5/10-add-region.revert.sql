@@ -1,0 +1,1 @@
+ALTER TABLE airports DROP COLUMN IF EXISTS region;

@@ -1,0 +1,71 @@
+"""Targets read back: whether each is what its way up, or its way back, had to make of it."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+from apps.migrations.definition import Definition
+from apps.migrations.models import Migration, Target
+from apps.migrations.operations import targets
+from workers.migrations import reading
+from workers.migrations.errands import Errands
+from workers.migrations.reading import Reading
+
+# A target that cannot be reached is asked again, for about a minute; then a person has to look.
+MOST_TRIES: Final = 60
+
+
+class Readings:
+    """What is being read, and how often each target could not be."""
+
+    def __init__(self, errands: Errands) -> None:
+        self._errands = errands
+        self._tries: dict[UUID, int] = {}
+
+    def verify(self, target_id: UUID, *, back: bool, migration: Migration, definition: Definition) -> None:
+        """Have a target read, and write what came of it once it was. Across tenants."""
+        targets.verifying(target_id, back=back)
+        target = Target.objects.get(target_id=target_id)
+        if definition.targets.database is None:
+            # Nothing to read: that its steps ended well is all that can be known.
+            version = target.version_before if back else definition.version_to
+            targets.verified(target_id, back=back, version=version, digest=None)
+            return
+        answer = self._errands.ask(
+            ("reading", target_id, back),
+            lambda: reading.read(
+                definition, account=migration.tenant_id, tenant_id=target.tenant_id, target=target.key
+            ),
+        )  # fmt: skip
+        if answer is None:
+            return
+        if answer.error is not None:
+            raise answer.error
+        found: Reading = answer.value
+        if found.problem == "unreachable" and self._again(target_id):
+            return
+        self._tries.pop(target_id, None)
+        problem = _wrong(found, target=target, back=back, definition=definition)
+        read = {"version": found.version, "digest": found.digest}
+        if problem is None:
+            targets.verified(target_id, back=back, **read)
+        else:
+            code, why = problem
+            targets.failed(target_id, back=back, code=code, why=why, **read)
+
+    def _again(self, target_id: UUID) -> bool:
+        self._tries[target_id] = self._tries.get(target_id, 0) + 1
+        return self._tries[target_id] < MOST_TRIES
+
+
+def _wrong(found: Reading, *, target: Target, back: bool, definition: Definition) -> tuple[str, str] | None:
+    """Return what is wrong with a target that was read, as a word and a sentence; None if it is what it has to be."""
+    wanted = (target.version_before or definition.version_from) if back else definition.version_to
+    if found.problem is not None:
+        return found.problem, f"it could not be read: {found.problem.replace('_', ' ')}"
+    if found.version != wanted:
+        return "not_at_version", f"it says it is at {found.version}, and has to be at {wanted}"
+    if back and target.digest_before is not None and found.digest != target.digest_before:
+        return "schema_not_back", "its schema is not what it was before"
+    return None

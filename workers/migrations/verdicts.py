@@ -1,0 +1,167 @@
+"""Verdicts on waves: gates asked while a wave bakes, and what is written of what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from apps.jobs import points
+from apps.jobs.models import Job
+from apps.jobs.operations.submit import NotTakenError, Submission, submit
+from apps.jobs.types import REGISTRY, UnknownJobTypeError
+from apps.migrations import gates
+from apps.migrations.definition import Check, Definition, Kind
+from apps.migrations.gates import Found, Verdict
+from apps.migrations.models import Migration, Target, Wave
+from apps.migrations.operations import moving
+from apps.migrations.operations.steps import filled
+from apps.tenancy.context import across_tenants, in_tenant
+from workers.migrations import judging
+from workers.migrations.errands import Errands
+
+NOT_SUBMITTED = "none"
+
+
+class Verdicts:
+    """The checks that are being asked."""
+
+    def __init__(self, errands: Errands) -> None:
+        self._errands = errands
+
+    def judge(self, number: int, *, migration: Migration, definition: Definition) -> None:
+        """Ask a baking wave's gates: a failing one ends it at once, the rest are heard when its time is over."""
+        with across_tenants():
+            wave = Wave.objects.get(migration_id=migration.id, number=number)
+            now, baked_s = _clock(wave)
+            found = judging.standing(definition, migration=migration, wave=wave, now=now)
+            asked = _asked(migration.id, number)
+        over = baked_s >= definition.gates.bake_s
+        if over:
+            jobs = self._jobs(definition, migration=migration, wave=wave, asked=asked)
+            others = self._others(definition, migration=migration, wave=wave, asked=asked)
+            if gates.overall(found).verdict is not Verdict.FAIL and (jobs is None or others is None):
+                return  # some check is still being asked
+            found += [*(jobs or ()), *(others or ())]
+        with across_tenants():
+            _write(found, over=over, number=number, migration=migration, definition=definition)
+
+    def _others(
+        self, definition: Definition, *, migration: Migration, wave: Wave, asked: Sequence[judging.Asked]
+    ) -> list[Found] | None:
+        """Return what the checks say that are no jobs, None until they were asked."""
+        if not any(each.kind is not Kind.JOB for each in definition.gates.checks):
+            return []
+        answer = self._errands.ask(
+            ("checks", migration.id, wave.number, migration.stage),
+            lambda: judging.checks(definition, account=migration.tenant_id, asked=asked),
+        )
+        if answer is None:
+            return None
+        if answer.error is not None:
+            raise answer.error
+        found: list[Found] = answer.value
+        return found
+
+    def _jobs(
+        self, definition: Definition, *, migration: Migration, wave: Wave, asked: Sequence[judging.Asked]
+    ) -> list[Found] | None:
+        """Return what the checks say that are jobs, None until all are over; submits them the first time."""
+        found: list[Found] = []
+        kept: Mapping[str, Any] = wave.facts.get(_place(migration, wave), {})
+        for check in definition.gates.checks:
+            if check.kind is not Kind.JOB:
+                continue
+            if check.name not in kept:
+                made = {each.tenant_id: _submit(check, asked=each, migration=migration) for each in asked}
+                kept = {**kept, check.name: made}
+                with across_tenants():
+                    moving.note_facts(migration.id, number=wave.number, facts={_place(migration, wave): kept})
+                return None
+            said = judging.of_jobs(check, outcomes=_outcomes(kept[check.name]))
+            if said is None:
+                return None
+            found.append(said)
+        return found
+
+
+def _write(
+    found: Sequence[Found], *, over: bool, number: int, migration: Migration, definition: Definition
+) -> None:  # fmt: skip
+    said = gates.overall(found)
+    facts = {each.gate: {"verdict": each.verdict.value, **each.facts} for each in found}
+    if said.verdict is Verdict.FAIL:
+        moving.fail_wave(
+            migration.id,
+            number=number,
+            code=f"gate_{said.gate}"[:64],
+            gate=said.gate,
+            why=said.why,
+            then=definition.on_failure,
+            facts=facts,
+        )
+    elif not over:
+        moving.note_facts(migration.id, number=number, facts={"gates": facts})
+    elif said.verdict is Verdict.INCONCLUSIVE:
+        moving.note_facts(migration.id, number=number, facts={"gates": facts})
+        moving.doubt(migration.id, code=f"gate_{said.gate}"[:64], why=said.why or "a gate cannot tell", facts=facts)
+    else:
+        moving.pass_wave(migration.id, number=number, verdict=said.verdict.value, facts=facts)
+
+
+def _submit(check: Check, *, asked: judging.Asked, migration: Migration) -> str:
+    """Submit a check's job in its tenant's name; return its id, or that there is none."""
+    try:
+        job_type = REGISTRY.get(check.job_type or "")
+    except UnknownJobTypeError:
+        return NOT_SUBMITTED
+    with in_tenant(asked.tenant_id):
+        submission = Submission(
+            tenant_id=asked.tenant_id,
+            job_type=job_type,
+            params=filled(check.params, target=asked.key, migration=migration),
+            submitted_by=migration.requested_by,
+            trigger="system",
+        )
+        try:
+            made = submit(submission, points=points.in_force())
+        except NotTakenError:
+            return NOT_SUBMITTED
+        return str(made.job_id)
+
+
+def _outcomes(jobs: Mapping[str, str]) -> dict[str, str | None]:
+    """Return tenant → how its job ended, None while it is not over."""
+    wanted = [UUID(each) for each in jobs.values() if each != NOT_SUBMITTED]
+    with across_tenants():
+        ended = {
+            str(key): outcome for key, outcome in Job.objects.filter(job_id__in=wanted).values_list("job_id", "outcome")
+        }
+    return {tenant: "rejected" if each == NOT_SUBMITTED else ended.get(each) for tenant, each in jobs.items()}
+
+
+def _place(migration: Migration, wave: Wave) -> str:
+    """Return the name under which a wave's facts keep its checks' jobs: a wave that bakes anew is checked anew."""
+    since = wave.baking_since.isoformat() if wave.baking_since else ""
+    return f"checks {migration.stage} {since}"
+
+
+def _asked(migration_id: UUID, number: int) -> list[judging.Asked]:
+    found = Target.objects.filter(migration_id=migration_id, wave=number).order_by("position")
+    return [judging.Asked(key, tenant) for key, tenant in found.values_list("key", "tenant_id")]
+
+
+def _clock(wave: Wave) -> tuple[datetime, float]:
+    """Return the database's time, and how many seconds the wave has baked by it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT clock_timestamp(), coalesce(extract(epoch FROM clock_timestamp() - %s::timestamptz), 0)::float8",
+            [wave.baking_since],
+        )
+        row = cursor.fetchone()
+    assert row is not None  # noqa: S101 - for the type checker
+    now, baked_s = row
+    return now, baked_s

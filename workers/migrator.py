@@ -1,0 +1,203 @@
+"""The migrator: plans migrations and carries them on, a look at each every half second.
+
+One thread looks, decides (`apps.migrations.campaign`) and writes; what asks others (a plan, a target's version, a
+check) is done by threads of its own that touch nothing of the plane's database, and what came of it is written at a
+later look. Nothing is remembered that is not in the rows: killed anywhere, the next look goes on.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import structlog
+from django.db import Error, connection
+
+from apps.core.authzen import DecisionPointAwayError
+from apps.migrations import campaign, queries, registry
+from apps.migrations.definition import Definition
+from apps.migrations.lifecycle import IllegalMoveError, State
+from apps.migrations.models import Migration
+from apps.migrations.operations import moving, planning, steps, targets
+from apps.migrations.operations.writing import ChangedMeanwhileError
+from apps.migrations.queries import Active
+from apps.tenancy.context import across_tenants
+from workers import loop
+from workers.migrations import judging, plans
+from workers.migrations.errands import Errands
+from workers.migrations.readings import Readings
+from workers.migrations.verdicts import Verdicts
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_S: Final = 0.5
+IDLE_S: Final = 1.0
+AT_ONCE: Final = 6
+# How long the old version may still be reported before a person is asked.
+HOLD_PATIENCE_S: Final = 600.0
+# A defect of ours pauses the campaign that met it, and leaves the others alone.
+MOST_DEFECTS: Final = 5
+
+
+class Migrator:
+    """One process's state between looks: its threads and what they are at."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="migrations")
+        self._errands = Errands(self._pool)
+        self._plans = plans.Plans(self._errands)
+        self._readings = Readings(self._errands)
+        self._verdicts = Verdicts(self._errands)
+        self._defects: dict[UUID, int] = {}
+
+    def run(self) -> None:
+        """Carry migrations on until SIGTERM."""
+        loop.run(role="migrator", step=self.step)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def step(self) -> float:
+        """Look once; return the seconds to rest."""
+        with across_tenants():
+            planning_now = self._plans.look()
+            active = queries.unfinished()
+        for each in active:
+            self._carry_on(each)
+        return LOOK_EVERY_S if active or planning_now else IDLE_S
+
+    def _carry_on(self, active: Active) -> None:
+        """Look at one campaign; a defect that it meets is its own."""
+        try:
+            self._look_at(active)
+            self._defects.pop(active.migration_id, None)
+        except (IllegalMoveError, ChangedMeanwhileError):
+            pass  # somebody moved it meanwhile: the next look decides anew
+        except DecisionPointAwayError as error:
+            log.warning("decision_point_away", point=error.point, migration=str(active.migration_id))
+        except Error:
+            raise
+        except Exception:  # noqa: BLE001 - logged with its trace, and five in a row pause the campaign
+            self._failed(active)
+
+    def _failed(self, active: Active) -> None:
+        log.exception("migration_failed_inside", migration=str(active.migration_id))
+        met = self._defects[active.migration_id] = self._defects.get(active.migration_id, 0) + 1
+        if met >= MOST_DEFECTS and active.status is State.RUNNING:
+            with across_tenants():
+                moving.pause(active.migration_id, code="internal_error", why="a defect of the plane: see its log")
+
+    def _look_at(self, active: Active) -> None:
+        migration_id = active.migration_id
+        if active.status is State.AWAITING_APPROVAL:
+            with across_tenants():
+                planning.start(migration_id)
+            return
+        with across_tenants():
+            migration = Migration.objects.get(id=migration_id)
+            definition = self._definition(migration)
+            if definition is None:
+                return
+            if active.status is State.REVERTING and not moving.hold_again(migration_id):
+                return
+            moving.carry_out(migration_id)
+            steps.look(migration_id)
+            steps.stalled(migration_id, definition=definition)
+            view = queries.view(migration_id, definition=definition)
+        for action in campaign.decide(view):
+            self._do(action, migration=migration, definition=definition)
+
+    def _definition(self, migration: Migration) -> Definition | None:
+        """Return the definition that the plan was made of; a campaign that has lost it stops where it stands."""
+        try:
+            found = registry.find(
+                name=migration.name, version_to=migration.version_to, version_from=migration.version_from
+            )
+        except (registry.UnknownDefinitionError, registry.BadDefinitionError) as error:
+            lost = str(error)
+        else:
+            if found.checksum == migration.definition_checksum:
+                return found
+            lost = "its folder is not the one that the plan was made of"
+        if migration.status == State.RUNNING:
+            moving.pause(migration.id, code="definition_changed", why=lost)
+        elif migration.status == State.ABORTING:
+            moving.abandon(migration.id)
+        return None
+
+    def _do(self, action: campaign.Action, *, migration: Migration, definition: Definition) -> None:
+        """Carry one action out."""
+        match action:
+            case campaign.Submit(step_id, direction):
+                if direction == campaign.UP:
+                    self._past_return(migration)
+                steps.begin(step_id, direction=direction, definition=definition)
+            case campaign.Stop(step_id):
+                steps.stop(step_id, why=f"its migration is {migration.status.replace('_', ' ')}")
+            case campaign.Verify(target_id, back):
+                with across_tenants():
+                    self._readings.verify(target_id, back=back, migration=migration, definition=definition)
+            case campaign.BeginWave(number, contract):
+                with across_tenants():
+                    self._begin_wave(number, contract=contract, migration=migration, definition=definition)
+            case campaign.Judge(number):
+                self._verdicts.judge(number, migration=migration, definition=definition)
+            case _:
+                with across_tenants():
+                    self._write(action, migration_id=migration.id, definition=definition)
+
+    def _past_return(self, migration: Migration) -> None:
+        """Note, before it is done, that what a contract step takes away does not come back."""
+        if migration.stage == "contract" and migration.contract_begun_at is None:
+            with across_tenants():
+                moving.contract(migration.id)
+
+    def _begin_wave(self, number: int, *, contract: bool, migration: Migration, definition: Definition) -> None:
+        old = judging.old_versions(definition) if contract else []
+        if old:
+            moving.hold_wave(migration.id, number=number, by=old, patience_s=HOLD_PATIENCE_S)
+            return
+        facts = judging.before(definition, migration=migration, number=number, now=_now())
+        moving.begin_wave(migration.id, number=number, facts=facts)
+
+    def _write(self, action: campaign.Action, *, migration_id: UUID, definition: Definition) -> None:
+        match action:
+            case campaign.Skip(step_id):
+                steps.skip(step_id)
+            case campaign.Begin(target_id, back):
+                targets.begin(target_id, back=back)
+            case campaign.FailTarget(target_id, code, back):
+                targets.failed(target_id, back=back, code=code)
+            case campaign.Bake(number):
+                moving.bake(migration_id, number=number)
+            case campaign.FailWave(number, code):
+                why = queries.why_failed(migration_id, wave=number)
+                moving.fail_wave(migration_id, number=number, code=code, then=definition.on_failure, why=why)
+            case campaign.DrillDown(number):
+                moving.drill_down(migration_id, number=number)
+            case campaign.DrillAgain(number):
+                moving.drill_again(migration_id, number=number)
+            case campaign.Contract():
+                moving.begin_contract(migration_id)
+            case campaign.Complete():
+                moving.complete(migration_id)
+            case campaign.Abandon():
+                moving.abandon(migration_id)
+            case campaign.ComeBack(stuck):
+                moving.come_back(migration_id, stuck=stuck)
+            case _:
+                raise TypeError(f"nobody knows how to carry out {action!r}")
+
+
+def _now() -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        row = cursor.fetchone()
+    assert row is not None  # noqa: S101 - for the type checker
+    found: datetime = row[0]
+    return found
+
+
+def main() -> None:
+    """Carry migrations on until SIGTERM."""
+    Migrator().run()
