@@ -14,6 +14,7 @@ Node = Any  # a message of the parse tree: of some hundred kinds, told apart whe
 
 _CATALOGUES = frozenset({"pg_catalog", "information_schema", "pg_temp"})
 _DECIDING = frozenset({"search_path", "role", "session_authorization"})
+_TIMEOUTS = frozenset({"lock_timeout", "statement_timeout", "transaction_timeout", "deadlock_timeout"})
 
 
 class Effect(StrEnum):
@@ -31,6 +32,7 @@ class Effect(StrEnum):
     STANDS_ALONE = "stands_alone"  # cannot run in a transaction
     CONTROLS = "controls"  # begins or ends a transaction, or a part of one
     NAMES_SCHEMA = "names_schema"  # says itself where its tables are
+    TIMES = "times"  # sets its own time-outs
     REACHES = "reaches"  # beyond the schema: roles, databases, extensions
     OPAQUE = "opaque"  # does what cannot be read here
 
@@ -81,9 +83,11 @@ class Notes:
             self.note(Effect.NAMES_SCHEMA, f"schema {schema}")
 
     def setting(self, name: str) -> None:
-        """Note a setting that decides where names are looked up, or who acts."""
+        """Note a setting that decides where names are looked up, who acts, or for how long."""
         if name.lower() in _DECIDING:
             self.note(Effect.NAMES_SCHEMA, f"SET {name.lower()}")
+        elif name.lower() in _TIMEOUTS:
+            self.note(Effect.TIMES, f"SET {name.lower()}")
 
 
 def strings(names: Iterable[Node]) -> list[str]:

@@ -150,14 +150,18 @@ def _add_constraint(table: str, constraint: Node, notes: Notes) -> None:
 
 @of("CreateStmt")
 def _create_table(node: Node, notes: Notes) -> None:
-    notes.made.add(node.relation.relname)
-    notes.note(Effect.CREATES, f"table {node.relation.relname}", names=[node.relation.relname])
+    _made(node.relation, notes)
 
 
 @of("CreateTableAsStmt")
 def _create_table_as(node: Node, notes: Notes) -> None:
-    notes.made.add(node.into.rel.relname)
-    notes.note(Effect.CREATES, f"table {node.into.rel.relname}", names=[node.into.rel.relname])
+    _made(node.into.rel, notes)
+
+
+def _made(table: Node, notes: Notes) -> None:
+    notes.made.add(table.relname)
+    if table.relpersistence != "t":  # a temporary one goes by itself
+        notes.note(Effect.CREATES, f"table {table.relname}", names=[table.relname])
 
 
 @of("IndexStmt")

@@ -12,8 +12,8 @@ from apps.migrations.folders.fields import Fields
 from apps.migrations.folders.files import Files
 
 NOTHING = "nothing"
-NAME = r"[a-z][a-z0-9_]{0,62}"
-NAME_RIGHT = "a name of lower-case letters, digits and underscores that begins with a letter, at most 63"
+NAME = r"[a-z][a-z0-9_-]{0,62}"
+NAME_RIGHT = "a name of lower-case letters, digits, '-' and '_' that begins with a letter, at most 63,"
 WEEK_S = 7 * 86_400
 CONNECTED = frozenset({Kind.SQL, Kind.PYTHON, Kind.DJANGO})  # kinds that need the target's database
 

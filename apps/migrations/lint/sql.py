@@ -15,6 +15,7 @@ _EVERYWHERE = {
         "other-schema",
         "says {} itself: the runner sets the search path to the target's schema, and names without one are right",
     ),
+    Effect.TIMES: ("sets-timeout", "says {} itself: lock_timeout_s and statement_timeout_s of the step are right"),
     Effect.REACHES: ("beyond-schema", "reaches beyond the target's schema: {}"),
     Effect.CONTROLS: (
         "transaction-control",

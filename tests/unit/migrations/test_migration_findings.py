@@ -91,6 +91,7 @@ def test_a_careless_one_hears_of_everything_with_file_and_line() -> None:
         ("empty", [{**EXPAND, "sql": "-- later\n"}]),
         ("other-schema", [{**EXPAND, "sql": "ALTER TABLE public.customers ADD COLUMN region text;"}]),
         ("other-schema", [{**EXPAND, "undo": "SET search_path = x; ALTER TABLE customers DROP COLUMN region;"}]),
+        ("sets-timeout", [{**EXPAND, "sql": "SET lock_timeout = 0; ALTER TABLE customers ADD COLUMN region text;"}]),
         ("beyond-schema", [{**EXPAND, "sql": "CREATE EXTENSION hstore;"}]),
         ("transaction-control", [{**EXPAND, "sql": "BEGIN; ALTER TABLE customers ADD COLUMN region text; COMMIT;"}]),
         ("destroys-early", [{**EXPAND, "sql": "DROP TABLE customers;"}]),
@@ -149,7 +150,7 @@ def test_nothing_takes_back_nothing_that_was_made(tmp_path: Path) -> None:
 
 
 def test_a_revert_that_nobody_can_read_is_left_to_the_rehearsal(tmp_path: Path) -> None:
-    undo = "DO $$ BEGIN EXECUTE 'ALTER TABLE customers DROP COLUMN region'; END $$;"
+    undo = "CALL as_it_was_before();"
     assert rules(linted(tmp_path, {**EXPAND, "undo": undo})) == ["opaque"]
 
 

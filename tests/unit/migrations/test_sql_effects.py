@@ -66,6 +66,8 @@ def done(sql: str) -> dict[Effect, list[str]]:
         ("SET search_path = x", Effect.NAMES_SCHEMA, "SET search_path"),
         ("SET LOCAL ROLE x", Effect.NAMES_SCHEMA, "SET role"),
         ("SELECT set_config('search_path', 'x', true)", Effect.NAMES_SCHEMA, "SET search_path"),
+        ("SET LOCAL lock_timeout = '1h'", Effect.TIMES, "SET lock_timeout"),
+        ("SELECT set_config('statement_timeout', '0', true)", Effect.TIMES, "SET statement_timeout"),
         ("SELECT * FROM s.t", Effect.NAMES_SCHEMA, "schema s"),
         ("SELECT s.f(1)", Effect.NAMES_SCHEMA, "schema s"),
         ("SELECT s.t.c FROM t", Effect.NAMES_SCHEMA, "schema s"),
@@ -100,7 +102,8 @@ def test_a_statements_effect_is_seen(sql: str, effect: Effect, what: str) -> Non
         "ALTER INDEX i RENAME TO j",
         "INSERT INTO t VALUES (1), (2)",
         "INSERT INTO t DEFAULT VALUES",
-        "SET LOCAL lock_timeout = '1s'",
+        "SET LOCAL work_mem = '1GB'",
+        "CREATE TEMP TABLE x AS SELECT 1 AS a; UPDATE x SET a = 2",
         "SELECT t.c FROM t JOIN pg_catalog.pg_class ON true",
         "SELECT 'x'::pg_catalog.text, count(*)::int FROM information_schema.tables",
         "CREATE OR REPLACE VIEW v AS SELECT 1",
@@ -111,6 +114,10 @@ def test_a_statements_effect_is_seen(sql: str, effect: Effect, what: str) -> Non
 )
 def test_what_harms_nobody_has_no_effect(sql: str) -> None:
     assert done(sql) == {}
+
+
+def test_a_temporary_table_needs_no_revert() -> None:
+    assert effects.read("CREATE TEMP TABLE x (a int); CREATE INDEX i ON x (a)").of(Effect.CREATES) == []
 
 
 @pytest.mark.parametrize(
