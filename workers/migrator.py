@@ -27,6 +27,7 @@ from apps.tenancy.context import across_tenants
 from workers import loop
 from workers.migrations import judging, plans
 from workers.migrations.errands import Errands
+from workers.migrations.figures import Figures
 from workers.migrations.readings import Readings
 from workers.migrations.verdicts import Verdicts
 
@@ -50,6 +51,7 @@ class Migrator:
         self._plans = plans.Plans(self._errands)
         self._readings = Readings(self._errands)
         self._verdicts = Verdicts(self._errands)
+        self._figures = Figures()
         self._defects: dict[UUID, int] = {}
 
     def run(self) -> None:
@@ -62,6 +64,7 @@ class Migrator:
         with across_tenants():
             planning_now = self._plans.look()
             active = queries.unfinished()
+            self._figures.tell()
         for each in active:
             self._carry_on(each)
         return LOOK_EVERY_S if active or planning_now else IDLE_S

@@ -9,7 +9,8 @@ import pytest
 
 from opsplatform import embedded
 from opsplatform.plane import Plane
-from tests.support.client import Caller, Truth
+from tests.support.client import Truth
+from tests.support.release import Campaigns
 from tests.support.shop import Shop
 
 
@@ -25,8 +26,8 @@ def shop(plane: Plane, truth: Truth) -> Iterator[Shop]:
 
 
 @pytest.fixture
-def operator(plane: Plane) -> Iterator[Caller]:
+def campaigns(plane: Plane) -> Iterator[Campaigns]:
     """A platform module that may run migrations of every tenant."""
-    caller = Caller(url=plane.url, home=plane.home, tenants=["*"], scope="migrations:run migrations:read jobs:read")
+    caller = Campaigns(plane=plane)
     yield caller
     caller.close()

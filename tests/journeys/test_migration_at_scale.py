@@ -14,8 +14,8 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from tests.journeys.test_migration import ended, migrate, names
-from tests.support.client import Caller
+from tests.journeys.test_migration import names
+from tests.support.release import Campaigns
 from tests.support.shop import Shop
 
 TENANTS, ORDERS = 200, 5_000
@@ -70,14 +70,14 @@ class Writers:
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-def test_a_million_rows_of_two_hundred_tenants_are_migrated_under_writes(shop: Shop, operator: Caller) -> None:
+def test_a_million_rows_of_two_hundred_tenants_are_migrated_under_writes(shop: Shop, campaigns: Campaigns) -> None:
     tenants = names(TENANTS)
     shop.open_for(tenants, orders=ORDERS)
     writers = Writers(shop)
     with writers.at_work():
         began = time.monotonic()
         waves = [{"count": 1}, {"percent": 10}, {"percent": 100}]
-        found = ended(operator, migrate(operator, tenants=tenants, waves=waves), within_s=1500)
+        found = campaigns.still(campaigns.begin(tenants=tenants, waves=waves), within_s=1500)
         took_s = time.monotonic() - began
     print(
         f"{TENANTS} schemas, {TENANTS * ORDERS:,} rows in {took_s:.0f} s; {writers.writes:,} writes meanwhile, "
