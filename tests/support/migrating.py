@@ -1,87 +1,127 @@
-"""Migrations as tests of their surface need them: asked for over HTTP, planned and begun as the migrator would."""
+"""A module's database with a schema a tenant, definitions made by a test, and attempts at their steps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import uuid4
 
+import psycopg
+import yaml
+
+from apps.jobs import harness
 from apps.migrations import registry
-from apps.migrations.definition import Risk
-from apps.migrations.models import Migration
-from apps.migrations.operations import planning
-from apps.migrations.operations.planning import Plan, Planned, SetAside
-from tests.integration.conftest import Control
-from tests.support.api import Module, said
+from apps.migrations.definition import Definition
+from tests.support.migrations import VERSION_1_4
+from workers.catalog import migration_step
 
-MIGRATE = "/operations/migrate"
-MIGRATIONS = "/operations/migrations"
-SCOPES = "migrations:run migrations:approve migrations:read"
-CRM = {"definition": "crm", "version_to": "1.5", "targets": {"tenants": ["acme"]}}
-CHECKSUM = "sha256:" + "ab" * 32
-LIKELY_S = 600
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def asked(module: Module, *tenants: str, **more: Any) -> dict[str, Any]:
-    """Return a migration of the crm that a module asks for."""
-    body = {**CRM, "targets": {"tenants": list(tenants or ("acme",))}, **more}
-    return said(module.post(body, path=MIGRATE), 202)
+@dataclass(kw_only=True)
+class Ground:
+    """A place to migrate. `root`: the folder of definitions; `dsn`: the module's role, which owns its schemas."""
 
+    root: Path
+    storage: Path
+    dsn: str
+    connection: psycopg.Connection[Any]
+    migration: str = field(default_factory=lambda: str(uuid4()))
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
-def document(
-    waves: Sequence[Sequence[str]], *, set_aside: Sequence[str] = (), definition: str = "crm"
-) -> dict[str, Any]:
-    """Return a plan as the planner writes one."""
-    return {
-        "definition": {"name": definition, "from": "1.4", "to": "1.5", "checksum": CHECKSUM},
-        "targets": sum(len(wave) for wave in waves),
-        "waves": [{"number": number, "targets": list(wave)} for number, wave in enumerate(waves)],
-        "set_aside": [
-            {"target": each, "reason": "schema_differs", "version": "1.4", "differs": ["column customers.nick"]}
-            for each in set_aside
-        ],
-        "steps": [{"name": "add_region", "phase": "expand", "kind": "sql", "checksum": CHECKSUM}],
-        "rehearsal": {
-            "on": f"tenant_{waves[0][0]}" if waves and waves[0] else None,
-            "steps": [{"name": "add_region", "direction": "up", "seconds": 0.1, "locks": [], "rows": 0}],
-            "came_back": True,
-            "problem": None,
-            "not_cloned": [],
-        },
-        "estimate": {"duration_s": {"low": 60, "likely": LIKELY_S, "high": 900}},
-        "risk": "medium",
-        "risk_reasons": ["drop_country: takes something away"],
-        "approvals": 1,
-        "findings": [],
-    }
+    def tenant(self, key: str, *, rows: int = 0) -> str:
+        """Make a tenant's schema at version 1.4; return its name."""
+        schema = f"tenant_{key.replace('-', '_')}"
+        self.run(f"CREATE SCHEMA {schema}; SET search_path TO {schema}; {VERSION_1_4}")
+        if rows:
+            self.run(f"INSERT INTO customers (name, country) SELECT 'n' || n, 'AT' FROM generate_series(1, {rows}) n")
+        self.run("RESET search_path")
+        return schema
 
+    def run(self, text: str) -> None:
+        """Run statements as the module."""
+        self.connection.execute(text.encode())
 
-def planned(
-    control: Control,
-    migration_id: str,
-    *waves: Sequence[str],
-    set_aside: Sequence[str] = (),
-    approvals: int = 1,
-) -> None:
-    """Lay a plan, as the migrator does once it has made one."""
-    with control():
-        row = Migration.objects.get(id=UUID(migration_id))
-        definition = registry.find(name=row.name, version_to=row.version_to, version_from=row.version_from)
-        plan = Plan(
-            document=document(waves, set_aside=set_aside),
-            checksum=CHECKSUM,
-            risk=Risk.MEDIUM,
-            approvals=approvals,
-            waves=[[Planned(key, key, "1.4", CHECKSUM) for key in wave] for wave in waves],
-            set_aside=[
-                SetAside(key, key, "schema_differs", "1.4", CHECKSUM, ["column customers.nick"]) for key in set_aside
-            ],
+    def ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        return self.connection.execute(query.encode(), values).fetchall()
+
+    def one(self, query: str, *values: Any) -> Any:
+        """Return the one value of a query."""
+        ((value,),) = self.ask(query, *values)
+        return value
+
+    def ledger(self, step: str, schema: str = "tenant_acme") -> Any:
+        """Return (state, done) of a step, or None."""
+        found = self.ask(f"SELECT state, done FROM {schema}.ops_migration_ledger WHERE step = %s", step)
+        return found[0] if found else None
+
+    def define(self, *steps: Mapping[str, Any], files: Mapping[str, str], **said: Any) -> Definition:
+        """Write a definition and return it as it is read."""
+        folder = self.root / "crm"
+        folder.mkdir(exist_ok=True)
+        document = {
+            "name": "crm", "from": "1.4", "to": "1.5", "description": "A change",
+            "targets": {"kind": "tenant", "database": "crm_database", "schema": "tenant_{target}"},
+            "steps": [{"phase": "expand", "revert": "nothing", **step} for step in steps], **said,
+        }  # fmt: skip
+        (folder / "migration.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+        for name, text in files.items():
+            (folder / name).write_text(text)
+        return registry.read(folder)
+
+    def params(self, step: str, direction: str = "up", *, run: int = 1, target: str = "acme", **more: Any) -> Any:
+        """Return a job's params."""
+        definition = registry.read(self.root / "crm")
+        named = {
+            "name": definition.name,
+            "from": definition.version_from,
+            "to": definition.version_to,
+            "checksum": definition.checksum,
+        }
+        return {
+            "migration": self.migration, "account": "platform", "definition": named, "target": target,
+            "step": step, "direction": direction, "run": run, **more,
+        }  # fmt: skip
+
+    def attempt(self, step: str, direction: str = "up", *, fence: int = 1, **more: Any) -> harness.RunResult:
+        """Make an attempt at a step in this process."""
+        options = {name: more.pop(name) for name in ("should_stop", "tenant_id") if name in more}
+        return harness.run(
+            migration_step.step,
+            params=self.params(step, direction, **more),
+            fence=fence,
+            storage=self.storage,
+            **{"tenant_id": "acme", **options},
         )
-        planning.lay(plan, migration_id=row.id, definition=definition)
+
+    def start(self, step: str, direction: str = "up", *, fence: int = 1, **more: Any) -> subprocess.Popen[str]:
+        """Begin an attempt in a process of its own, which says a line of JSON at every word of progress."""
+        asked = {"params": self.params(step, direction, **more), "fence": fence, "storage": str(self.storage)}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.step_process", json.dumps(asked)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=CHECKOUT,
+            env={**os.environ, "DJANGO_SETTINGS_MODULE": "opsplatform.settings", "OPS_MIGRATIONS": str(self.root)},
+        )
+        self.processes.append(process)
+        return process
 
 
-def begun(control: Control, migration_id: str, *waves: Sequence[str], set_aside: Sequence[str] = ()) -> None:
-    """Plan a migration that needs nobody's approval, and begin it."""
-    planned(control, migration_id, *waves, set_aside=set_aside, approvals=0)
-    with control():
-        assert planning.start(UUID(migration_id))
+def words(process: subprocess.Popen[str]) -> Any:
+    """Yield what an attempt's process says."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        yield json.loads(line)
+
+
+def code(result: harness.RunResult) -> tuple[str, str | None]:
+    """Return how an attempt ended."""
+    return result.outcome, result.error.code if result.error is not None else None
