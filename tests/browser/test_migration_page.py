@@ -10,8 +10,8 @@ import pytest
 from apps.core.ids import uuid7
 from opsplatform.plane import Plane
 from tests.browser.conftest import SignedIn
+from tests.support.campaigns import CHECKSUM, document
 from tests.support.client import Truth, wait_for
-from tests.support.migrations_asked import CHECKSUM, document
 
 APPROVALS = "SELECT approver, note FROM migration_approvals WHERE migration_id = %s"
 # Two have to agree, so that one who does starts nothing that has nobody to migrate.

@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from opsplatform.plane import Plane
-from tests.support.campaigns import STILL, Campaigns
 from tests.support.client import Caller, Truth, wait_for
 from tests.support.person import Person
+from tests.support.release import STILL, Campaigns
 from tests.support.shop import Shop
 
 EVENTS = "SELECT type, data FROM events WHERE subject = %s ORDER BY occurred_at, event_id"

@@ -31,7 +31,7 @@ from apps.webhooks.operations import following
 from opsplatform import roles
 from opsplatform.settings.environment import DatabaseRole
 from tests.integration.conftest import Look
-from tests.support import migrations, migrations_asked
+from tests.support import campaigns, migrations
 from tests.support.api import Module, said
 from tests.support.openapi import Operation, operations
 from tests.support.work import claimed, finish, naming, worker
@@ -117,8 +117,8 @@ def migrated(module: Module, tenant: str, in_role: Callable[[DatabaseRole], Abst
         with in_role("control"), across_tenants():
             yield
 
-    migration_id: str = migrations_asked.asked(module, tenant)["id"]
-    migrations_asked.planned(control, migration_id, [tenant], approvals=2)
+    migration_id: str = campaigns.asked(module, tenant)["id"]
+    campaigns.planned(control, migration_id, [tenant], approvals=2)
     with in_tenant(tenant):
         asking.approve(migration_id=UUID(migration_id), by=f"a person of {tenant}")
     return migration_id

@@ -15,9 +15,9 @@ from django.test import Client
 
 from apps.tenancy.context import operator_reading
 from tests.integration.conftest import Control
-from tests.support import migrations, migrations_asked
+from tests.support import campaigns, migrations
 from tests.support.api import Module, client, said
-from tests.support.migrations_asked import MIGRATIONS, SCOPES
+from tests.support.campaigns import MIGRATIONS, SCOPES
 
 Person = Callable[..., Client]
 Laid = Callable[..., dict[str, Any]]
@@ -69,8 +69,8 @@ def awaiting(platform: Module, control: Control) -> Laid:
     def make(*waves: list[str], approvals: int = 1, set_aside: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
         going = waves or (["acme"],)
         tenants = [each for wave in going for each in wave] + list(set_aside)
-        row = migrations_asked.asked(platform, *tenants, tenant_id="acme", **more)
-        migrations_asked.planned(control, row["id"], *going, approvals=approvals, set_aside=set_aside)
+        row = campaigns.asked(platform, *tenants, tenant_id="acme", **more)
+        campaigns.planned(control, row["id"], *going, approvals=approvals, set_aside=set_aside)
         return said(platform.get(f"{MIGRATIONS}/{row['id']}"))
 
     return make
@@ -83,8 +83,8 @@ def running(platform: Module, control: Control) -> Laid:
     def make(*waves: list[str], set_aside: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
         going = waves or (["acme"],)
         tenants = [each for wave in going for each in wave] + list(set_aside)
-        row = migrations_asked.asked(platform, *tenants, tenant_id="acme", **more)
-        migrations_asked.begun(control, row["id"], *going, set_aside=set_aside)
+        row = campaigns.asked(platform, *tenants, tenant_id="acme", **more)
+        campaigns.begun(control, row["id"], *going, set_aside=set_aside)
         return said(platform.get(f"{MIGRATIONS}/{row['id']}"))
 
     return make

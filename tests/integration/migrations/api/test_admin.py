@@ -12,9 +12,9 @@ from apps.migrations.models import Step, Wave
 from apps.migrations.operations import moving
 from tests.integration.conftest import Control, Look
 from tests.integration.migrations.api.conftest import Laid, Person
-from tests.support import migrations_asked
+from tests.support import campaigns
 from tests.support.api import Module
-from tests.support.migrations_asked import CHECKSUM
+from tests.support.campaigns import CHECKSUM
 
 ADMIN = "/admin/migrations"
 
@@ -67,7 +67,7 @@ def test_pages_show_a_migration_with_its_plan_waves_targets_and_what_is_set_asid
 
 
 def test_a_draft_has_a_page_too(platform: Module, person: Person) -> None:
-    draft = migrations_asked.asked(platform, tenant_id="acme")
+    draft = campaigns.asked(platform, tenant_id="acme")
     assert "There is no plan yet." in page(person("olga"), f"{ADMIN}/migration/{draft['id']}/change/")
 
 

@@ -15,9 +15,9 @@ from apps.migrations.operations import planning
 from apps.tenancy.context import operator_reading
 from tests.integration.conftest import Change, Control, Look
 from tests.integration.migrations.api.conftest import Laid, Person, approve
-from tests.support import migrations_asked
+from tests.support import campaigns
 from tests.support.api import Module, refused, said
-from tests.support.migrations_asked import CHECKSUM, MIGRATIONS, SCOPES
+from tests.support.campaigns import CHECKSUM, MIGRATIONS, SCOPES
 
 APPROVALS = "SELECT approver, note, plan_checksum FROM migration_approvals ORDER BY at"
 
@@ -111,7 +111,7 @@ def test_a_session_opens_no_other_address(running: Laid, person: Person) -> None
 
 def test_only_what_awaits_it_is_approved(running: Laid, person: Person, platform: Module) -> None:
     browser = person("paula")
-    draft = migrations_asked.asked(platform, tenant_id="acme", dry_run=True)
+    draft = campaigns.asked(platform, tenant_id="acme", dry_run=True)
     for migration, status in ((running(), "running"), (draft, "draft")):
         problem = refused(approve(browser, migration["id"]), 409, "not_awaiting_approval")
         assert problem["migration_status"] == status

@@ -11,9 +11,9 @@ from django.conf import settings
 
 from tests.integration.conftest import Control, Look
 from tests.integration.migrations.api.conftest import Laid
-from tests.support import migrations_asked
+from tests.support import campaigns
 from tests.support.api import Module, fields, refused, said
-from tests.support.migrations_asked import CHECKSUM, CRM, MIGRATE, MIGRATIONS, SCOPES
+from tests.support.campaigns import CHECKSUM, CRM, MIGRATE, MIGRATIONS, SCOPES
 
 ROWS = "SELECT * FROM migrations ORDER BY id"
 
@@ -153,8 +153,8 @@ def test_a_target_that_another_migration_holds_is_refused_with_whose(
 
 
 def test_who_holds_a_target_on_anothers_account_is_not_told(platform: Module, acme: Module, control: Control) -> None:
-    on_globex = migrations_asked.asked(platform, "acme", tenant_id="globex")
-    migrations_asked.begun(control, on_globex["id"], ["acme"])
+    on_globex = campaigns.asked(platform, "acme", tenant_id="globex")
+    campaigns.begun(control, on_globex["id"], ["acme"])
     problem = refused(acme.post(CRM, path=MIGRATE), 409, "target_busy")
     assert problem["target"] == "acme"
     assert "migration_id" not in problem

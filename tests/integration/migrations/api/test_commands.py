@@ -12,7 +12,7 @@ from apps.migrations.operations import moving
 from tests.integration.conftest import Change, Control, Look
 from tests.integration.migrations.api.conftest import Laid
 from tests.support.api import Module, fields, refused, said
-from tests.support.migrations_asked import MIGRATIONS
+from tests.support.campaigns import MIGRATIONS
 
 CODES = {
     "pause": "not_pausable",

@@ -19,9 +19,9 @@ from apps.migrations.operations.writing import hold
 from opsplatform import wiring
 from tests.integration.conftest import Control, Look
 from tests.integration.migrations.api.conftest import Laid
-from tests.support import migrations_asked
+from tests.support import campaigns
 from tests.support.api import Module, said
-from tests.support.migrations_asked import MIGRATIONS
+from tests.support.campaigns import MIGRATIONS
 from workers.migrations.figures import Figures
 from workers.reactor import Reactor
 
@@ -197,7 +197,7 @@ def test_giving_up_ends_the_alert_and_leaves_the_ticket(
 def test_a_plan_that_cannot_be_is_told_as_a_thing_that_happened(
     react: React, acme: Module, control: Control, look: Look
 ) -> None:
-    row = migrations_asked.asked(acme)
+    row = campaigns.asked(acme)
     with control():
         planning.refuse(migration_id=UUID(row["id"]), code="no_targets", why="every target was set aside")
     react()

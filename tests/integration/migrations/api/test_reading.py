@@ -15,10 +15,10 @@ from apps.migrations.models import Migration, Step, Target, Wave
 from apps.migrations.operations import moving
 from tests.integration.conftest import Change, Control, Look
 from tests.integration.migrations.api.conftest import Laid
-from tests.support import migrations_asked
+from tests.support import campaigns
 from tests.support.api import INSTANT, Module, fields, refused, said
+from tests.support.campaigns import CHECKSUM, LIKELY_S, MIGRATIONS, SCOPES
 from tests.support.client import messages
-from tests.support.migrations_asked import CHECKSUM, LIKELY_S, MIGRATIONS, SCOPES
 
 
 def read(module: Module, migration: dict[str, Any], **query: Any) -> dict[str, Any]:
@@ -135,8 +135,8 @@ def test_many_targets_are_read_page_by_page_in_the_order_in_which_they_go(
 def test_the_list_filters_and_pages_newest_first(
     platform: Module, acme: Module, running: Laid, control: Control
 ) -> None:
-    drafts = [migrations_asked.asked(acme, dry_run=True)["id"] for _ in range(3)]
-    on_globex = migrations_asked.asked(platform, "globex", tenant_id="globex", dry_run=True, version_to="1.6")["id"]
+    drafts = [campaigns.asked(acme, dry_run=True)["id"] for _ in range(3)]
+    on_globex = campaigns.asked(platform, "globex", tenant_id="globex", dry_run=True, version_to="1.6")["id"]
     runs = running(["acme"])["id"]
     assert ids(platform) == [runs, on_globex, *reversed(drafts)]
     assert ids(acme) == [runs, *reversed(drafts)]
@@ -215,8 +215,8 @@ class TestFollowing:
         ]  # fmt: skip
 
     def test_of_what_is_over_the_last_word_is_told(self, platform: Module, acme: Module, control: Control) -> None:
-        draft = migrations_asked.asked(platform, tenant_id="acme", dry_run=True)
-        migrations_asked.planned(control, draft["id"], ["acme"])
+        draft = campaigns.asked(platform, tenant_id="acme", dry_run=True)
+        campaigns.planned(control, draft["id"], ["acme"])
         told = list(self.heard(acme, draft))
         assert [(each["event"], each["data"].get("reason")) for each in told][-1] == ("end", "migration_over")
         assert told[0]["data"]["status"] == "draft"
