@@ -98,10 +98,12 @@ class Migrator:
             return
         with across_tenants():
             migration = Migration.objects.get(id=migration_id)
+        if active.status is State.ABORTING:
+            self._abort(migration)
+            return
+        with across_tenants():
             definition = self._definition(migration)
-            if definition is None:
-                return
-            if active.status is State.REVERTING and not moving.hold_again(migration_id):
+            if definition is None or (active.status is State.REVERTING and not moving.hold_again(migration_id)):
                 return
             moving.carry_out(migration_id)
             steps.look(migration_id)
@@ -109,6 +111,18 @@ class Migrator:
             view = queries.view(migration_id, definition=definition)
         for action in campaign.decide(view):
             self._do(action, migration=migration, definition=definition)
+
+    def _abort(self, migration: Migration) -> None:
+        """Stop what runs; nobody has to know the definition for that, and it may be gone."""
+        with across_tenants():
+            steps.look(migration.id)
+            view = queries.view(migration.id, definition=None)
+        for action in campaign.decide(view):
+            if isinstance(action, campaign.Stop):
+                steps.stop(action.step_id, why="its migration is aborted")
+            else:
+                with across_tenants():
+                    moving.abandon(migration.id)
 
     def _definition(self, migration: Migration) -> Definition | None:
         """Return the definition that the plan was made of; a campaign that has lost it stops where it stands."""
@@ -122,10 +136,7 @@ class Migrator:
             if found.checksum == migration.definition_checksum:
                 return found
             lost = "its folder is not the one that the plan was made of"
-        if migration.status == State.RUNNING:
-            moving.pause(migration.id, code="definition_changed", why=lost)
-        elif migration.status == State.ABORTING:
-            moving.abandon(migration.id)
+        moving.lose(migration.id, why=lost)
         return None
 
     def _do(self, action: campaign.Action, *, migration: Migration, definition: Definition) -> None:

@@ -16,7 +16,7 @@ from apps.migrations import events as migration_events
 from apps.migrations import news
 from apps.migrations.models import Migration
 from apps.migrations.news import Meaning
-from apps.migrations.operations.steps import JOB_TYPE as MIGRATION_STEP
+from apps.migrations.operations.step_jobs import JOB_TYPE as MIGRATION_STEP
 from apps.notifications.lifecycle import Action, Category, Classification, Severity
 from apps.notifications.operations import notify
 

@@ -21,7 +21,7 @@ from apps.jobs.fingerprint import fingerprint, module_of, of_failure
 from apps.migrations import events as migration_events
 from apps.migrations import news
 from apps.migrations.news import Meaning
-from apps.migrations.operations.steps import JOB_TYPE as MIGRATION_STEP
+from apps.migrations.operations.step_jobs import JOB_TYPE as MIGRATION_STEP
 from apps.tickets import events, telling
 from apps.tickets.lifecycle import Severity
 from apps.tickets.models import Ticket

@@ -10,7 +10,7 @@ from apps.jobs.types import REGISTRY
 from apps.migrations.definition import Batch, Kind
 from apps.migrations.lifecycle import StepState, TargetState
 from apps.migrations.models import Target
-from apps.migrations.operations import asking, steps
+from apps.migrations.operations import asking, step_jobs
 from tests.integration.conftest import Look
 from tests.integration.migrations.conftest import Made
 from tests.support.campaigning import SUM, definition, step
@@ -39,10 +39,10 @@ def test_a_step_on_a_database_is_a_job_of_the_planes_own_type_that_is_told_all_i
 def test_only_whole_values_stand_for_the_target_and_the_versions(made: Made) -> None:
     row = made().row()
     given = {"a": "${target}", "b": ["${version_from}", {"c": "${version_to}"}], "d": "x ${target}", "e": 3}
-    assert steps.filled(given, target="acme", migration=row) == {
+    assert step_jobs.filled(given, target="acme", migration=row) == {
         "a": "acme", "b": ["1.4", {"c": "1.5"}], "d": "x ${target}", "e": 3,
     }  # fmt: skip
-    assert steps.filled({"m": "${migration}"}, target="acme", migration=row) == {"m": str(row.id)}
+    assert step_jobs.filled({"m": "${migration}"}, target="acme", migration=row) == {"m": str(row.id)}
 
 
 def test_the_last_step_before_contract_that_reaches_into_the_target_writes_its_version_and_the_first_one_back() -> None:
@@ -54,12 +54,12 @@ def test_the_last_step_before_contract_that_reaches_into_the_target_writes_its_v
         step("refresh", "verify"),
         step("drop", "contract", **sql),
     )
-    up = {each.name: steps.sets_version(each, direction="up", definition=of) for each in of.steps}
-    down = {each.name: steps.sets_version(each, direction="down", definition=of) for each in of.steps}
+    up = {each.name: step_jobs.sets_version(each, direction="up", definition=of) for each in of.steps}
+    down = {each.name: step_jobs.sets_version(each, direction="down", definition=of) for each in of.steps}
     assert {name: version for name, version in up.items() if version} == {"fill": "1.5"}
     assert {name: version for name, version in down.items() if version} == {"add": "1.4"}
     jobs = definition()
-    assert not any(steps.sets_version(each, direction="up", definition=jobs) for each in jobs.steps)
+    assert not any(step_jobs.sets_version(each, direction="up", definition=jobs) for each in jobs.steps)
 
 
 def test_rows_of_targets_are_left_as_they_were(begun: Any) -> None:
