@@ -88,7 +88,11 @@ def upgrade(stage: Stage) -> None:
         seen=(stopped["reason"], after),
     )
     _tell_waves(stage, stopped)
-    operator.post(f"/operations/migrations/{migration_id}/revert", {"reason": "the territories were forgotten"})
+    operator.post(
+        f"/operations/migrations/{migration_id}/revert",
+        {"reason": "the territories were forgotten"},
+        wanted=http.client.ACCEPTED,
+    )
     _until(stage, operator, migration_id, {"reverted"}, within_s=OVER_WITHIN_S)
     stage.tell.check(
         {tenant: _facts(url, tenant) for tenant in ("acme", "globex")} == before

@@ -79,7 +79,8 @@ def test_tenants_are_upgraded_in_waves_and_one_that_drifted_is_set_aside(
     told = [each["type"].rpartition(".")[2] for each in truth.rows(EVENTS, migration_id)]
     assert told[0] == "requested"
     assert [each for each in told if not each.startswith("target_")] == [
-        "requested", "planned", "approved", "started", "wave_started", "wave_passed", "wave_started", "wave_passed", "completed",
+        "requested", "planned", "approved", "started", "wave_started", "wave_passed", "wave_started", "wave_passed",
+        "completed",
     ]  # fmt: skip
     assert told.count("target_upgraded") == 4
 

@@ -8,7 +8,7 @@ on whose account the campaign runs; what becomes of a target is kept in the targ
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -25,7 +25,8 @@ from apps.evidence.models import Predicate
 from apps.evidence.statements import statement
 from apps.migrations import events
 from apps.migrations.lifecycle import OVER, STOPPED, Move, State, after
-from apps.migrations.models import Approval, Migration
+from apps.migrations.models import Approval, Migration, Target
+from apps.migrations.redaction import without
 from apps.tenancy.queries import region_of
 
 PLANE: Final = "plane"  # who did it, where nobody asked
@@ -106,6 +107,7 @@ def write(change: Change, *, held: Held, by: str = PLANE) -> Migration:
     Raises `IllegalMoveError` where its state does not allow the move.
     """
     migration, before = held.migration, held.state
+    change = _for_account(change, migration=migration)
     sets = _sets(change, held=held)
     for name, value in sets.items():
         setattr(migration, name, value)
@@ -122,6 +124,16 @@ def write(change: Change, *, held: Held, by: str = PLANE) -> Migration:
         if cursor.fetchone() is None:
             raise ChangedMeanwhileError(str(migration.id))
     return migration
+
+
+def _for_account(change: Change, *, migration: Migration) -> Change:
+    """Return a change whose events and proof, which are the account's to read, name no other tenant's target."""
+    if not (change.facts or any(more for _, more in change.tells)):
+        return change
+    others = Target.objects.filter(migration_id=migration.id).exclude(tenant_id=migration.tenant_id)
+    hidden = frozenset(others.values_list("key", flat=True))
+    tells = [(name, without(dict(more), hidden=hidden)) for name, more in change.tells]
+    return replace(change, tells=tells, facts=without(dict(change.facts), hidden=hidden))
 
 
 def _sets(change: Change, *, held: Held) -> dict[str, Any]:
