@@ -90,6 +90,17 @@ def test_the_copy_has_some_rows_and_what_they_refer_to(shopkeeper: Session) -> N
         assert ask(shopkeeper, changes, into=into) == [(0,)], "no trigger fired for a copied row"
 
 
+def test_a_row_that_refers_to_what_did_not_come_along_is_left_out(shopkeeper: Session) -> None:
+    shopkeeper.execute(
+        f"CREATE TABLE {OF}.links (id integer PRIMARY KEY, next integer REFERENCES {OF}.links);"
+        f"INSERT INTO {OF}.links SELECT n, nullif(n % 100 + 1, 1) FROM generate_series(1, 100) AS n".encode()
+    )
+    with scratch.schema(shopkeeper) as into:
+        made = copied(shopkeeper, into, rows=10)
+        assert made.not_cloned == [], "its foreign key is there, and holds"
+        assert made.rows["links"] == 0, "each of the first refers to a next one, and the last of them to nothing"
+
+
 def test_what_happens_in_the_copy_does_not_reach_the_original(shopkeeper: Session) -> None:
     before, standing = contents(shopkeeper, OF), pieces_of_sequences(shopkeeper)
     with scratch.schema(shopkeeper) as into:

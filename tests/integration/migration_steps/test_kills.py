@@ -30,6 +30,8 @@ def test_between_the_change_and_its_commit(ground: Ground) -> None:
     step = {"name": "add", "kind": "sql", "file": "add.sql", "statement_timeout_s": 100}
     ground.define(step, files={"add.sql": f"{once}; SELECT pg_sleep(60)"})
     killed(ground, "add", when=SLEEPING)
+    # Its session is gone with it, and its locks: long before the statement would have ended.
+    wait_for(ground, f"SELECT 1 WHERE NOT EXISTS ({SLEEPING})", within_s=20)
     assert ground.one("SELECT name FROM tenant_acme.customers") == "n1"
     assert ground.ledger("add") is None
     ground.define(step, files={"add.sql": f"{once}; SELECT pg_sleep(0)"})
