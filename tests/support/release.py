@@ -43,11 +43,15 @@ class Campaigns(Caller):
         """Ask for a migration, and have people approve it once it is planned; return its id."""
         migration_id = self.ask(tenants=tenants, version=version, **more)
         self.until(migration_id, "awaiting_approval")
+        self.approve(migration_id, people=people)
+        return migration_id
+
+    def approve(self, migration_id: str, *, people: tuple[str, ...] = ("operator",)) -> None:
+        """Have people agree to a migration's plan."""
         for name in people:
             with Person(url=self._plane.url, home=self._plane.home, name=name) as person:
                 answer = person.post(f"/operations/migrations/{migration_id}/approve", note="seen")
                 assert answer.status_code == 202, answer.text
-        return migration_id
 
     def read(self, migration_id: str) -> dict[str, Any]:
         """Return a migration as the API shows it."""
