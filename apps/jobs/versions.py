@@ -1,7 +1,8 @@
 """Which version of each module a worker runs, by what its job types' code says of itself. Pure Python."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.metadata import packages_distributions, version
 
 from apps.jobs.fingerprint import module_of
@@ -29,4 +30,10 @@ def _said(module: str) -> str | None:
         said = getattr(sys.modules.get(name), "__version__", None)
         if isinstance(said, str) and said:
             return said
-    return next((version(each) for each in packages_distributions().get(package, ())), None)
+    return next((version(each) for each in _distributions().get(package, ())), None)
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Return package → distributions; once a process, since all that is installed is read for it."""
+    return packages_distributions()

@@ -21,9 +21,15 @@ from typing import Any
 from opsplatform import os_processes
 
 LONGEST_MESSAGE = 2**20
-# What each of Celery's commands imports only as it runs.
+# What each of Celery's commands imports only as it runs; the parser of C is what each child of a pool needs at first.
 CELERY = {
-    "worker": ("celery.bin.celery", "celery.apps.worker", "celery.worker.consumer", "celery.concurrency.prefork"),
+    "worker": (
+        "celery.bin.celery",
+        "celery.apps.worker",
+        "celery.worker.consumer",
+        "celery.concurrency.prefork",
+        "cffi.cparser",
+    ),
     "beat": ("celery.bin.celery", "celery.apps.beat", "django_celery_beat.schedulers"),
     "flower": ("celery.bin.celery", "flower.app"),
 }

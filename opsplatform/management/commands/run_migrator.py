@@ -11,6 +11,7 @@ class Command(BaseCommand):
     """Carry migrations on until SIGTERM; a second one waits to take over."""
 
     help = "Plan migrations, carry them on wave by wave, watch them, pause or bring them back; until SIGTERM."
+    requires_system_checks = ()  # set-up has run them
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the migrator."""
