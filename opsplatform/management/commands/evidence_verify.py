@@ -22,6 +22,7 @@ from apps.evidence.cosigning import Witness
 from apps.evidence.findings import Report
 from apps.evidence.logs import Log
 from apps.evidence.notes import BadNoteError, Checkpoint
+from apps.evidence.queries import PROVES
 from apps.evidence.ring import KeyRing
 from apps.evidence.verification import verify
 from apps.tenancy.context import operator_reading
@@ -29,9 +30,9 @@ from apps.tenancy.keys import BadKeyError, KeysMissingError
 
 TOUCHED = 1
 NO_ANSWER = 2
-UNPROVEN = """
+UNPROVEN = f"""
 SELECT job_id FROM jobs WHERE outcome IS NOT NULL AND (%(tenant)s::text IS NULL OR tenant_id = %(tenant)s)
-   AND NOT EXISTS (SELECT 1 FROM evidence_records r WHERE r.record_id = jobs.evidence_id) ORDER BY job_id
+   AND NOT {PROVES.format(job="jobs")} ORDER BY job_id
 """
 OPEN = "SELECT count(*) FROM jobs WHERE outcome IS NULL AND (%(tenant)s::text IS NULL OR tenant_id = %(tenant)s)"
 
@@ -106,7 +107,7 @@ def in_words(found: dict[str, Any]) -> str:
     for one in found["findings"]:
         about = f" ({one['predicate']} of job {one['job_id']})" if one["job_id"] else ""
         lines.append(f"  {one['kind']} in the log of {one['tenant_id']} in {one['region']}: {one['finding']}{about}")
-    return "\n".join([*lines, *(f"  job {job_id} ended without a record" for job_id in found["missing"])])
+    return "\n".join([*lines, *(f"  job {job_id} ended, and no record proves it" for job_id in found["missing"])])
 
 
 def _log(report: Report) -> dict[str, Any]:
