@@ -42,19 +42,19 @@ coalesce((SELECT sum(head.size - o.emitted) FROM evidence_outlets o
   WHERE o.tenant_id = {tenant} AND o.failing_since IS NOT NULL), 0)::bigint
 """
 
-# Whether the record that a job names as its evidence, `{job}.evidence_id`, is its own, or stands for it: as a refusal
-# of the same params in a series which, once it is closed, has the record that counts it.
-PROVES = """
-(EXISTS (SELECT 1 FROM evidence_records r WHERE r.record_id = {job}.evidence_id AND r.kind = 'job'
-            AND r.subject_id = {job}.job_id::text)
- OR {job}.outcome = 'rejected' AND {job}.fence = 0 AND EXISTS (
-   SELECT 1 FROM evidence_series_members m JOIN evidence_series s USING (record_id)
-     JOIN evidence_records r USING (record_id)
-    WHERE m.subject_id = {job}.job_id::text AND m.record_id = {job}.evidence_id AND m.digest = {job}.params_digest
-      AND s.tenant_id = {job}.tenant_id AND r.tenant_id = {job}.tenant_id AND r.predicate = 'refusal'
-      AND r.subject_id = s.subject_id
-      AND (s.closed_at IS NULL OR EXISTS (SELECT 1 FROM evidence_records c
-            WHERE c.record_id = s.counted_by_id AND c.predicate = 'series' AND c.subject_id = s.subject_id))))
+# Whether the record that a job names as its evidence, `{job}.evidence_id`, is neither its own nor stands for it: as a
+# refusal of the same params in a series which, once it is closed, has the record that counts it.
+UNPROVEN = """
+NOT EXISTS (SELECT 1 FROM evidence_records r WHERE r.record_id = {job}.evidence_id AND r.kind = 'job'
+               AND r.subject_id = {job}.job_id::text)
+AND NOT ({job}.outcome = 'rejected' AND {job}.fence = 0 AND EXISTS (
+  SELECT 1 FROM evidence_series_members m JOIN evidence_series s USING (record_id)
+    JOIN evidence_records r USING (record_id)
+   WHERE m.subject_id = {job}.job_id::text AND m.record_id = {job}.evidence_id AND m.digest = {job}.params_digest
+     AND s.tenant_id = {job}.tenant_id AND r.tenant_id = {job}.tenant_id AND r.predicate = 'refusal'
+     AND r.subject_id = s.subject_id
+     AND (s.closed_at IS NULL OR EXISTS (SELECT 1 FROM evidence_records c
+           WHERE c.record_id = s.counted_by_id AND c.predicate = 'series' AND c.subject_id = s.subject_id))))
 """
 
 

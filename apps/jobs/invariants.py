@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
-from apps.evidence.queries import PROVES
+from apps.evidence.queries import UNPROVEN
 from apps.jobs.pausing import not_paused
 from apps.jobs.types import REGISTRY
 
@@ -160,8 +160,8 @@ PROMISES: tuple[Promise, ...] = (
         "every job that is over, and every refusal, has evidence; so has every admission",
         """
         SELECT j.job_id::text, 'is ' || j.status || ', and no record proves it' FROM jobs j
-         WHERE j.outcome IS NOT NULL AND j.finished_at > %(since)s AND NOT """
-        + PROVES.format(job="j")
+         WHERE j.outcome IS NOT NULL AND j.finished_at > %(since)s AND """
+        + UNPROVEN.format(job="j")
         + """
         UNION ALL
         SELECT j.job_id::text, 'has neither an admission record nor a refusal' FROM jobs j

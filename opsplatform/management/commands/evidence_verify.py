@@ -17,12 +17,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, connection
 
-from apps.evidence import heads, keys, stored, witnessed
+from apps.evidence import heads, keys, queries, stored, witnessed
 from apps.evidence.cosigning import Witness
 from apps.evidence.findings import Report
 from apps.evidence.logs import Log
 from apps.evidence.notes import BadNoteError, Checkpoint
-from apps.evidence.queries import PROVES
 from apps.evidence.ring import KeyRing
 from apps.evidence.verification import verify
 from apps.tenancy.context import operator_reading
@@ -32,7 +31,7 @@ TOUCHED = 1
 NO_ANSWER = 2
 UNPROVEN = f"""
 SELECT job_id FROM jobs WHERE outcome IS NOT NULL AND (%(tenant)s::text IS NULL OR tenant_id = %(tenant)s)
-   AND NOT {PROVES.format(job="jobs")} ORDER BY job_id
+   AND {queries.UNPROVEN.format(job="jobs")} ORDER BY job_id
 """
 OPEN = "SELECT count(*) FROM jobs WHERE outcome IS NULL AND (%(tenant)s::text IS NULL OR tenant_id = %(tenant)s)"
 
