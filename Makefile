@@ -9,7 +9,7 @@ PYTHON ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo up down reset test check bench soak faults lock
+.PHONY: help set-up demo up down reset test check bench soak faults scale lock
 
 help:  ## say all this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,9 @@ check: set-up  ## format, lint, types, import contracts, migrations in step, doc
 
 soak: set-up  ## play generated histories of work and harm for MINUTES=30, and ask every promise
 	@SOAK_MINUTES=$(or $(MINUTES),30) exec $(VENV)/python -m pytest -m soak -s -q tests/faults/test_histories.py $(ARGS)
+
+scale: set-up  ## migrate 200 tenants' schemas with a million rows under writes
+	@exec $(VENV)/python -m pytest -m soak -s -q tests/journeys/test_migration_at_scale.py $(ARGS)
 
 faults: set-up  ## play every fault test TIMES=20 times in a row
 	@TEST_TIMES=$(or $(TIMES),20) exec $(VENV)/python -m pytest -q -p no:randomly --deselect tests/faults/test_histories.py tests/faults $(ARGS)

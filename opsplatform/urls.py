@@ -21,6 +21,7 @@ urlpatterns = [
     path("operations/", include("apps.jobs.urls")),
     path("operations/", include("apps.schedules.urls")),
     path("operations/", include("apps.health.urls")),
+    path("operations/", include("apps.migrations.urls")),
     path("operations/", include("apps.tickets.urls")),
     path("operations/", include("apps.notifications.urls")),
     path("operations/schema", SpectacularAPIView.as_view(), name="schema"),

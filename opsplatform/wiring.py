@@ -24,6 +24,7 @@ JOB_TYPES = (
     "workers.catalog.ingest_http",
     "workers.catalog.ingest_postgres",
     "workers.catalog.http_call",
+    "workers.catalog.migration_step",
 )
 
 # The kinds of notification channels: a module each.

@@ -221,11 +221,18 @@ def _forward(view: View) -> list[Action]:
         return [BeginWave(wave.number, view.stage is Stage.CONTRACT)]
     if wave.state is WaveState.PASSED:
         return [_after(wave, view=view)]
-    if failed := [each for each in mine if each.state is TargetState.FAILED]:
-        return [FailWave(wave.number, failed[0].reason_code or "target_failed")]
+    if (code := _failure(wave, mine=mine)) is not None:
+        return [FailWave(wave.number, code)]
     if wave.state is WaveState.BAKING:
         return [Judge(wave.number)]
     return _drilled_back(wave, mine=mine, view=view) if wave.drill is Drill.DOWN else _up(wave, mine=mine, view=view)
+
+
+def _failure(wave: WaveView, *, mine: Sequence[TargetView]) -> str | None:
+    """Return why a wave cannot go on: a target failed, or it was brought back, which does not go up by itself."""
+    if wave.state is WaveState.REVERTED:
+        return "wave_reverted"
+    return next((each.reason_code or "target_failed" for each in mine if each.state is TargetState.FAILED), None)
 
 
 def _up(wave: WaveView, *, mine: Sequence[TargetView], view: View) -> list[Action]:
@@ -288,11 +295,8 @@ def _next_up(target: TargetView, *, stage: Stage) -> list[Action]:
 
 def _halted(view: View) -> list[Action]:
     """Let nothing new begin: a job that waits is called off, a backfill stops at its next batch, the rest ends."""
-    return [
-        Stop(step.step_id)
-        for step in _running(view.targets)
-        if step.phase is Phase.BACKFILL or not step.started
-    ]  # fmt: skip
+    running = _running(view.targets)
+    return [Stop(step.step_id) for step in running if step.phase is Phase.BACKFILL or not step.started]
 
 
 def _running(targets: Iterable[TargetView]) -> list[StepView]:
@@ -301,11 +305,8 @@ def _running(targets: Iterable[TargetView]) -> list[StepView]:
 
 def _back(view: View) -> list[Action]:
     """Bring back what was touched, the last wave first: what came last depends on what came before."""
-    in_scope = [
-        each
-        for each in view.targets
-        if each.state not in UNTOUCHED and view.reverting_wave in {None, each.wave}
-    ]  # fmt: skip
+    touched = [each for each in view.targets if each.state not in UNTOUCHED]
+    in_scope = [each for each in touched if view.reverting_wave in {None, each.wave}]
     left = [each for each in in_scope if each.state not in ENDED_BACK]
     if not left:
         return [ComeBack(sum(each.state is TargetState.STUCK for each in in_scope))]
@@ -315,16 +316,22 @@ def _back(view: View) -> list[Action]:
 
 def _bring_back(targets: Sequence[TargetView], *, parallel: int) -> list[Action]:
     actions: list[Action] = []
-    active = sum(each.state in {TargetState.REVERTING, TargetState.VERIFYING_BACK} for each in targets)
+    active = sum(map(_at_work_back, targets))
     for target in reversed(targets):
         if target.state is TargetState.REVERTING:
             actions += _next_down(target)
         elif target.state is TargetState.VERIFYING_BACK:
             actions.append(Verify(target.target_id, back=True))
-        elif target.state not in ENDED_BACK and active < parallel:
-            active += 1
+        elif target.state not in ENDED_BACK and (_at_work_back(target) or active < parallel):
+            active += not _at_work_back(target)
             actions.append(Begin(target.target_id, back=True))
     return actions
+
+
+def _at_work_back(target: TargetView) -> bool:
+    """Say whether a target counts among those at once: on its way back, or with a job still on its way up."""
+    on_its_way = target.state in {TargetState.REVERTING, TargetState.VERIFYING_BACK}
+    return on_its_way or any(step.state in UNDER_WAY for step in target.steps)
 
 
 def _next_down(target: TargetView) -> list[Action]:

@@ -80,6 +80,7 @@ class Migration(models.Model):
         db_table = "migrations"
         ordering = ["-id"]
         base_manager_name = "every"
+        permissions = [("approve_migration", "Can approve a migration's plan")]
         constraints = [
             models.CheckConstraint(condition=Q(status__in=STATES), name="migration_state_known"),
             models.CheckConstraint(condition=Q(progress__gte=0, progress__lte=1), name="migration_progress_a_part"),

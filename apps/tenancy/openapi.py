@@ -1,4 +1,7 @@
-"""How the bearer token reads in the OpenAPI document; drf-spectacular finds the class once this module is imported."""
+"""How the bearer token, and a person's session, read in the OpenAPI document.
+
+drf-spectacular finds the classes once this module is imported.
+"""
 
 from __future__ import annotations
 
@@ -20,4 +23,20 @@ class BearerTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]  
             "scheme": "bearer",
             "bearerFormat": "JWT",
             "description": "Ed25519, typ at+jwt, at most 15 minutes; see docs/tokens.md.",
+        }
+
+
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]
+    """`SignedIn` as a security scheme."""
+
+    target_class = "apps.tenancy.sessions.SignedIn"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:  # noqa: ARG002
+        """Return the scheme as OpenAPI writes it."""
+        return {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": "sessionid",
+            "description": "A person who signed in at /admin/; with the cookie `csrftoken` in the header X-CSRFToken.",
         }

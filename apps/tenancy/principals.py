@@ -1,4 +1,4 @@
-"""Who is calling: a module of the platform, with what its token lets it do. Values only; people are Django's users."""
+"""Who is calling: a module of the platform, with what its token lets it do, or (seldom) a person. Values only."""
 
 from __future__ import annotations
 
@@ -28,8 +28,12 @@ SCOPES: Final = frozenset(
         "metrics:read",
     }
 )
-# Who may change tickets may read them.
-INCLUDED_IN: Final = {"tickets:read": "tickets:write"}
+# Who may change tickets may read them; who may run migrations, or hear of those that wait for a person, likewise.
+INCLUDED_IN: Final = {
+    "tickets:read": frozenset({"tickets:write"}),
+    "migrations:read": frozenset({"migrations:run", "migrations:approve"}),
+}
+NONE: Final[frozenset[str]] = frozenset()
 
 
 class AllTenants(Enum):
@@ -67,7 +71,7 @@ class ServicePrincipal:
 
     def may(self, scope: str) -> bool:
         """Return whether the token carries `scope`, or one that includes it."""
-        return scope in self.scopes or INCLUDED_IN.get(scope) in self.scopes
+        return scope in self.scopes or not self.scopes.isdisjoint(INCLUDED_IN.get(scope, NONE))
 
     def may_act_for(self, tenant_id: str) -> bool:
         """Return whether the token was given for `tenant_id`."""
@@ -79,3 +83,11 @@ class ServicePrincipal:
         if isinstance(self.tenants, AllTenants) or len(self.tenants) != 1:
             return None
         return next(iter(self.tenants))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedInPerson(ServicePrincipal):
+    """A person in a session, at one of the few addresses that ask for one; `subject` is their login name.
+
+    `scopes` are those that their permissions stand for. Staff see every tenant, others none by this door.
+    """

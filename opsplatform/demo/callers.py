@@ -125,7 +125,7 @@ class Witness:
             status["addresses"]["database"], options="-c role=ops_control", autocommit=True, row_factory=dict_row
         )
         self._stream = redis.Redis.from_url(status["addresses"]["broker"], decode_responses=True, socket_timeout=5)
-        self._superuser_url = urlunsplit(urlsplit(services["superuser_url"])._replace(path="/ops"))
+        self._superuser_url: str = urlunsplit(urlsplit(services["superuser_url"])._replace(path="/ops"))
 
     def close(self) -> None:
         """Close both connections."""
@@ -156,7 +156,7 @@ class Witness:
         """Make a database beside the plane's, as its superuser, and return where it is."""
         with psycopg.connect(self._superuser_url, autocommit=True) as superuser:
             superuser.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        return urlunsplit(urlsplit(self._superuser_url)._replace(path=f"/{name}"))
+        return str(urlunsplit(urlsplit(self._superuser_url)._replace(path=f"/{name}")))
 
     def tamper(self, query: str, *values: Any) -> int:
         """Change rows as PostgreSQL's superuser, whom no role and no policy stops; return how many."""

@@ -160,6 +160,9 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "SeverityEnum": "apps.notifications.models.SEVERITIES",
         "EventActionEnum": "apps.notifications.models.ACTIONS",
         "TicketLinkKindEnum": "apps.tickets.models.LINKS",
+        "MigrationStatusEnum": "apps.migrations.models.STATES",
+        "MigrationTargetKindEnum": "apps.migrations.fields.TARGET_KINDS",
+        "MigrationStepKindEnum": "apps.migrations.fields.STEP_KINDS",
     },
     # The pages' scripts come out of a wheel: no browser of ours asks another host.
     "SWAGGER_UI_DIST": "SIDECAR",

@@ -4,41 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import psutil
 import pytest
 
-from opsplatform import embedded
 from opsplatform.plane import Plane
+from tests.support.campaigns import STILL, Campaigns
 from tests.support.client import Caller, Truth, wait_for
+from tests.support.person import Person
 from tests.support.shop import Shop
 
-OVER = {"succeeded", "reverted", "failed", "paused", "inconclusive"}
 EVENTS = "SELECT type, data FROM events WHERE subject = %s ORDER BY occurred_at, event_id"
 TICKETS = """
 SELECT t.* FROM tickets t JOIN ticket_links l ON l.ticket_id = t.id WHERE l.kind = 'migration' AND l.ref = %s
 """
-
-
-@pytest.fixture
-def shop(plane: Plane, truth: Truth) -> Iterator[Shop]:
-    """A database of the module `shop`, on the plane's own PostgreSQL server."""
-    found = embedded.find(home=plane.home)
-    assert found is not None
-    assert found.superuser_url is not None
-    made = Shop(truth=truth, superuser_url=found.superuser_url, home=plane.home, name=f"shop_{uuid.uuid4().hex[:8]}")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def operator(plane: Plane) -> Iterator[Caller]:
-    """A platform module that may run migrations of every tenant."""
-    caller = Caller(url=plane.url, home=plane.home, tenants=["*"], scope="migrations:run migrations:read jobs:read")
-    yield caller
-    caller.close()
 
 
 @pytest.fixture
@@ -65,59 +46,21 @@ def names(count: int) -> list[str]:
     return [f"t{mark}-{number}" for number in range(count)]
 
 
-def migrate(operator: Caller, *, tenants: list[str], **more: Any) -> str:
-    """Ask for the migration of some tenants' shops; return its id."""
-    body = {
-        "tenant_id": tenants[0],
-        "definition": "shop",
-        "version_to": "1.1",
-        "targets": {"tenants": tenants},
-        **more,
-    }
-    answer = operator.request("POST", "/operations/migrate", json=body)
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["id"])
-
-
-def read(operator: Caller, migration_id: str) -> dict[str, Any]:
-    """Return a migration as the API shows it."""
-    answer = operator.request("GET", f"/operations/migrations/{migration_id}")
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
-def ended(operator: Caller, migration_id: str, *, within_s: float = 90) -> dict[str, Any]:
-    """Return a migration once nothing of it moves by itself."""
-
-    def over() -> dict[str, Any] | None:
-        found = read(operator, migration_id)
-        return found if found["status"] in OVER else None
-
-    return wait_for(over, what="the migration stands still", within_s=within_s)
-
-
-def command(operator: Caller, migration_id: str, what: str) -> None:
-    """Ask something of a migration."""
-    answer = operator.request("POST", f"/operations/migrations/{migration_id}/{what}", json={"reason": "the test asks"})
-    assert answer.status_code in {200, 202}, answer.text
-
-
 def targets(found: dict[str, Any]) -> dict[str, str]:
     """Return target → state."""
     return {each["target"]: each["state"] for each in found["targets"]}
 
 
 def test_tenants_are_upgraded_in_waves_and_one_that_drifted_is_set_aside(
-    shop: Shop, operator: Caller, truth: Truth
+    shop: Shop, campaigns: Campaigns, truth: Truth
 ) -> None:
     tenants = names(5)
     shop.open_for(tenants)
     drifted = tenants[3]
     shop.execute(drifted, "ALTER TABLE orders ADD COLUMN by_hand text")
-    migration_id = migrate(operator, tenants=tenants)
+    migration_id = campaigns.begin(tenants=tenants)
 
-    found = ended(operator, migration_id)
+    found = campaigns.still(migration_id)
 
     assert (found["status"], found["progress"]) == ("succeeded", 1.0), found["reason"]
     (aside,) = [each for each in found["plan"]["set_aside"] if each["target"] == drifted]
@@ -125,7 +68,7 @@ def test_tenants_are_upgraded_in_waves_and_one_that_drifted_is_set_aside(
     assert any("by_hand" in each for each in aside["differs"])
     for tenant in tenants:
         version, count, _, has_total = shop.state(tenant)
-        assert (version, count, has_total) == (("1.0", 50, False) if tenant == drifted else ("1.1", 50, True))
+        assert (version, count, has_total) == (("1.4", 50, False) if tenant == drifted else ("1.5", 50, True))
     assert [len(wave["targets"]) for wave in found["plan"]["waves"]] == [1, 3]
     told = [each["type"].rpartition(".")[2] for each in truth.rows(EVENTS, migration_id)]
     assert told[0] == "requested"
@@ -135,14 +78,14 @@ def test_tenants_are_upgraded_in_waves_and_one_that_drifted_is_set_aside(
     assert told.count("target_upgraded") == 4
 
 
-def test_a_dry_run_tells_the_plan_and_touches_nothing(shop: Shop, operator: Caller) -> None:
+def test_a_dry_run_tells_the_plan_and_touches_nothing(shop: Shop, campaigns: Campaigns) -> None:
     tenants = names(3)
     shop.open_for(tenants)
     before = {tenant: shop.state(tenant) for tenant in tenants}
-    migration_id = migrate(operator, tenants=tenants, dry_run=True)
+    migration_id = campaigns.ask(tenants=tenants, dry_run=True)
 
     found = wait_for(
-        lambda: one if (one := read(operator, migration_id))["plan"] else None, what="there is a plan", within_s=60
+        lambda: one if (one := campaigns.read(migration_id))["plan"] else None, what="there is a plan", within_s=60
     )
 
     assert found["status"] == "draft"
@@ -154,12 +97,12 @@ def test_a_dry_run_tells_the_plan_and_touches_nothing(shop: Shop, operator: Call
     ), "adding a column takes the strongest lock, for a moment"  # fmt: skip
     assert found["plan"]["estimate"]["duration_s"]["likely"] > 0
     assert {tenant: shop.state(tenant) for tenant in tenants} == before
-    schemas = shop.rows(tenants[0], "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'ops_rehearsal%'")
+    schemas = shop.rows(tenants[0], "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'ops_rehearsal%%'")
     assert schemas == [], "the clone is gone"
 
 
 def test_a_wave_that_breaks_one_tenant_is_brought_back_with_nothing_lost(
-    shop: Shop, operator: Caller, truth: Truth
+    shop: Shop, campaigns: Campaigns, truth: Truth
 ) -> None:
     tenants = names(5)
     shop.open_for(tenants)
@@ -167,56 +110,50 @@ def test_a_wave_that_breaks_one_tenant_is_brought_back_with_nothing_lost(
     shop.execute(broken, "UPDATE orders SET tax_base = 0 WHERE id = 40")
     before = {tenant: shop.state(tenant) for tenant in tenants}
     waves = [{"targets": tenants[:1]}, {"targets": tenants[1:]}]
-    migration_id = migrate(operator, tenants=tenants, waves=waves)
+    migration_id = campaigns.begin(tenants=tenants, waves=waves)
 
-    found = ended(operator, migration_id)
+    found = campaigns.still(migration_id)
 
     assert (found["status"], found["reason"]["code"]) == ("paused", "wave_reverted"), found
-    assert shop.state(tenants[0])[0] == "1.1", "the first wave stays"
+    assert shop.state(tenants[0])[0] == "1.5", "the first wave stays"
     for tenant in tenants[1:]:
         assert shop.state(tenant) == before[tenant]
         assert targets(found)[tenant] in {"reverted", "waiting"}
     assert targets(found)[broken] == "reverted"
 
     shop.execute(broken, "UPDATE orders SET tax_base = 100 WHERE id = 40")
-    command(operator, migration_id, "retry")
+    campaigns.command(migration_id, "retry")
 
-    found = wait_for(
-        lambda: one if (one := read(operator, migration_id))["status"] == "succeeded" else None,
-        what="repaired, it goes through",
-        within_s=90,
-    )
-    assert {shop.state(tenant)[0] for tenant in tenants} == {"1.1"}
+    found = campaigns.until(migration_id, "succeeded")
+    assert {shop.state(tenant)[0] for tenant in tenants} == {"1.5"}
 
 
-def test_a_failing_gate_stops_the_second_wave(shop: Shop, operator: Caller) -> None:
+def test_a_failing_gate_stops_the_second_wave(shop: Shop, campaigns: Campaigns) -> None:
     tenants = names(3)
     shop.open_for(tenants)
     shop.execute(tenants[2], "UPDATE orders SET net_cents = -5 WHERE id = 7")
     waves = [{"targets": tenants[:1]}, {"targets": tenants[1:]}]
-    migration_id = migrate(operator, tenants=tenants, waves=waves)
+    migration_id = campaigns.begin(tenants=tenants, waves=waves)
 
-    found = ended(operator, migration_id)
+    found = campaigns.still(migration_id)
 
     assert (found["status"], found["reason"]["code"]) == ("paused", "wave_reverted"), found
-    assert [shop.state(tenant)[0] for tenant in tenants] == ["1.1", "1.0", "1.0"]
-    command(operator, migration_id, "revert")
-    found = wait_for(
-        lambda: one if (one := read(operator, migration_id))["status"] == "reverted" else None, what="all is back"
-    )
-    assert {shop.state(tenant)[0] for tenant in tenants} == {"1.0"}
+    assert [shop.state(tenant)[0] for tenant in tenants] == ["1.5", "1.4", "1.4"]
+    campaigns.command(migration_id, "revert")
+    found = campaigns.until(migration_id, "reverted")
+    assert {shop.state(tenant)[0] for tenant in tenants} == {"1.4"}
     assert not any(shop.state(tenant)[3] for tenant in tenants)
 
 
 def test_a_stalled_backfill_is_paused_within_its_deadline_and_ticketed(
-    shop: Shop, operator: Caller, truth: Truth
+    shop: Shop, campaigns: Campaigns, truth: Truth
 ) -> None:
     tenants = names(1)
     shop.open_for(tenants, orders=3000)
     with shop.session(tenants[0], autocommit=False) as blocker:
         blocker.execute("SELECT * FROM orders WHERE id = 2500 FOR UPDATE")
-        migration_id = migrate(operator, tenants=tenants)
-        found = ended(operator, migration_id, within_s=60)
+        migration_id = campaigns.begin(tenants=tenants)
+        found = campaigns.still(migration_id, within_s=60)
         assert (found["status"], found["reason"]["code"]) == ("paused", "stalled"), found
     (ticket,) = wait_for(
         lambda: truth.rows(TICKETS, migration_id),
@@ -226,18 +163,18 @@ def test_a_stalled_backfill_is_paused_within_its_deadline_and_ticketed(
     (stalled,) = truth.rows("SELECT * FROM events WHERE subject = %s AND type LIKE '%%stalled'", migration_id)
     assert stalled["data"]["step"] == "fill_total"
 
-    command(operator, migration_id, "retry")
-    wait_for(lambda: read(operator, migration_id)["status"] == "succeeded", what="it goes on where it stood")
+    campaigns.command(migration_id, "retry")
+    campaigns.until(migration_id, "succeeded")
     assert shop.rows(tenants[0], "SELECT count(*) FROM orders WHERE total_cents IS NULL") == [(0,)]
 
 
 def test_a_drill_takes_the_first_wave_up_down_and_up_before_the_rest(
-    shop: Shop, operator: Caller, truth: Truth
+    shop: Shop, campaigns: Campaigns, truth: Truth
 ) -> None:
     tenants = names(3)
     shop.open_for(tenants)
-    migration_id = migrate(operator, tenants=tenants, drill=True)
-    found = ended(operator, migration_id)
+    migration_id = campaigns.begin(tenants=tenants, drill=True)
+    found = campaigns.still(migration_id)
     assert found["status"] == "succeeded", found["reason"]
     first = found["plan"]["waves"][0]["targets"][0]
     went = [
@@ -251,11 +188,11 @@ def test_a_drill_takes_the_first_wave_up_down_and_up_before_the_rest(
 
 @pytest.mark.parametrize("part", ["migrator", "worker-default"])
 def test_killed_at_each_step_boundary_it_goes_on_exactly(
-    part: str, shop: Shop, operator: Caller, truth: Truth, plane: Plane, killing: Callable[[str], None]
+    part: str, shop: Shop, campaigns: Campaigns, truth: Truth, plane: Plane, killing: Callable[[str], None]
 ) -> None:
     tenants = names(3)
     shop.open_for(tenants, orders=2000)
-    migration_id = migrate(operator, tenants=tenants)
+    migration_id = campaigns.begin(tenants=tenants)
     seen: set[tuple[Any, ...]] = set()
     query = "SELECT name, state, direction, count(*) AS n FROM migration_steps WHERE migration_id = %s GROUP BY 1, 2, 3"
 
@@ -264,13 +201,13 @@ def test_killed_at_each_step_boundary_it_goes_on_exactly(
         if stands not in seen and stands and len(seen) < 8:
             killing(part)
         seen.add(stands)
-        return bool(read(operator, migration_id)["status"] in OVER)
+        return bool(campaigns.read(migration_id)["status"] in STILL)
 
     wait_for(over, what="it is over", within_s=170)
 
-    assert read(operator, migration_id)["status"] == "succeeded", read(operator, migration_id)["reason"]
+    assert campaigns.read(migration_id)["status"] == "succeeded", campaigns.read(migration_id)["reason"]
     for tenant in tenants:
-        assert shop.state(tenant) == ("1.1", 2000, 7 * 2000 * 2001 // 2, True)
+        assert shop.state(tenant) == ("1.5", 2000, 7 * 2000 * 2001 // 2, True)
         ledger = shop.rows(tenant, "SELECT step, state, done FROM ops_migration_ledger ORDER BY step")
         assert [(step, state) for step, state, _ in ledger] == [
             ("add_total", "applied"), ("check_total", "applied"), ("fill_total", "applied"),
@@ -279,22 +216,84 @@ def test_killed_at_each_step_boundary_it_goes_on_exactly(
     assert left == []
 
 
-def test_one_migration_a_target_at_a_time(shop: Shop, operator: Caller) -> None:
+def test_one_migration_a_target_at_a_time(shop: Shop, campaigns: Campaigns) -> None:
     tenants = names(1)
     shop.open_for(tenants, orders=3000)
     with shop.session(tenants[0], autocommit=False) as blocker:
         blocker.execute("SELECT * FROM orders WHERE id = 2500 FOR UPDATE")
-        first = migrate(operator, tenants=tenants)
-        wait_for(lambda: read(operator, first)["status"] == "running", what="it runs")
+        first = campaigns.begin(tenants=tenants)
+        campaigns.until(first, "running")
         body = {
-            "tenant_id": tenants[0], "definition": "shop", "version_to": "1.1", "targets": {"tenants": tenants},
-        }  # fmt: skip
-        refused = operator.request("POST", "/operations/migrate", json=body)
+            "tenant_id": tenants[0],
+            "definition": "shop",
+            "version_to": "1.5",
+            "targets": {"tenants": tenants},
+        }
+        refused = campaigns.request("POST", "/operations/migrate", json=body)
         assert (refused.status_code, refused.json()["code"]) == (409, "target_busy")
-        command(operator, first, "pause")
-        wait_for(lambda: read(operator, first)["status"] == "paused", what="it is paused")
-        command(operator, first, "abort")
-        wait_for(lambda: read(operator, first)["status"] == "failed", what="a paused one can be aborted")
-    command(operator, first, "revert")
-    wait_for(lambda: read(operator, first)["status"] == "reverted", what="an aborted one can be brought back")
-    assert shop.state(tenants[0])[::3] == ("1.0", False)
+        campaigns.command(first, "pause")
+        campaigns.until(first, "paused")
+        campaigns.command(first, "abort")
+        campaigns.until(first, "failed")
+    campaigns.command(first, "revert")
+    campaigns.until(first, "reverted")
+    assert shop.state(tenants[0])[::3] == ("1.4", False)
+
+
+def test_nothing_contracts_while_the_old_version_is_reported_and_nothing_comes_back_after(
+    shop: Shop, campaigns: Campaigns, plane: Plane
+) -> None:
+    tenants = names(2)
+    shop.open_for(tenants)
+    assert campaigns.still(campaigns.begin(tenants=tenants))["status"] == "succeeded"
+    beats = Caller(url=plane.url, home=plane.home, tenants=["*"], scope="health:report")
+
+    def beat(version: str) -> None:
+        said = {"module": "storefronts", "component": "storefront", "signal": "success", "version": version}
+        answer = beats.request("POST", "/operations/health/heartbeats", json=said)
+        assert answer.status_code in {200, 202, 204}, answer.text
+
+    beat("1.5")
+    migration_id = campaigns.begin(tenants=tenants, version="1.6", people=("operator",))
+    planned = campaigns.read(migration_id)
+    assert (planned["risk"], planned["approvals"]["needed"]) == ("high", 2), "it takes something away"
+    assert planned["status"] == "awaiting_approval", "one person is not enough"
+    with Person(url=plane.url, home=plane.home, name="approver") as person:
+        assert person.post(f"/operations/migrations/{migration_id}/approve", note="seen").status_code == 202
+    held = wait_for(
+        lambda: one if (one := campaigns.read(migration_id))["waves"][0]["state"] == "held" else None,
+        what="it is held before it contracts",
+    )
+    assert any("storefront" in each for each in held["waves"][0]["facts"]["held_by"])
+    assert all("tax_base" in columns(shop, tenant) for tenant in tenants)
+
+    beat("1.6")
+    found = campaigns.still(migration_id)
+    assert found["status"] == "succeeded", found["reason"]
+    assert not any("tax_base" in columns(shop, tenant) for tenant in tenants)
+    refused = campaigns.request("POST", f"/operations/migrations/{migration_id}/revert", json={})
+    assert refused.status_code == 409
+    beats.close()
+
+
+def test_its_author_does_not_approve_it(shop: Shop, plane: Plane, campaigns: Campaigns) -> None:
+    tenants = names(1)
+    shop.open_for(tenants)
+    assert campaigns.still(campaigns.begin(tenants=tenants))["status"] == "succeeded"
+    author = Campaigns(plane=plane, subject="Approver")
+    migration_id = author.ask(tenants=tenants, version="1.6")
+    author.until(migration_id, "awaiting_approval")
+    refused = author.request("POST", f"/operations/migrations/{migration_id}/approve", json={})
+    assert (refused.status_code, refused.json()["code"]) == (403, "person_required")
+    with Person(url=plane.url, home=plane.home, name="approver") as person:
+        refused = person.post(f"/operations/migrations/{migration_id}/approve")
+        assert (refused.status_code, refused.json()["code"]) == (403, "author_approves")
+    author.command(migration_id, "abort")
+    author.until(migration_id, "failed")
+    author.close()
+
+
+def columns(shop: Shop, tenant: str) -> set[str]:
+    """Return the columns of a tenant's orders."""
+    query = "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = 'orders'"
+    return {name for (name,) in shop.rows(tenant, query, shop.schema(tenant))}

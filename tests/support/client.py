@@ -58,10 +58,12 @@ class Caller:
         home: Path,
         tenants: Sequence[str] = ("acme",),
         scope: str = "jobs:submit jobs:read events:read",
+        subject: str = "data-acquisition",
     ) -> None:
         self._home = home
         self._tenants = list(tenants)
         self._scope = scope
+        self._subject = subject
         self.ttl_s = 600
         self._http = httpx.Client(base_url=url, timeout=30)
 
@@ -71,7 +73,7 @@ class Caller:
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
         """Send a request with a fresh token."""
-        held = token(home=self._home, tenants=self._tenants, scope=self._scope)
+        held = token(home=self._home, tenants=self._tenants, scope=self._scope, subject=self._subject)
         return self._http.request(
             method, path, headers={"Authorization": f"Bearer {held}", **more.pop("headers", {})}, **more
         )
@@ -85,7 +87,7 @@ class Caller:
         A process whose streams are all taken refuses; which process takes a connection is the kernel's choice, and a
         stream that was just left is noticed a moment later. So a `patient` caller tries again, each time anew.
         """
-        held = token(home=self._home, tenants=self._tenants, scope=self._scope, ttl_s=self.ttl_s)
+        held = token(home=self._home, tenants=self._tenants, scope=self._scope, ttl_s=self.ttl_s, subject=self._subject)
         wanted = {
             "Authorization": f"Bearer {held}",
             "Accept": "text/event-stream",

@@ -1,4 +1,4 @@
-"""A module's database with a schema for each tenant, to be migrated: `shop`, at version 1.0."""
+"""A module's database with a schema for each tenant, to be migrated: `shop`, at version 1.4."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.client import Truth
 
 TABLES = """
 CREATE TABLE {schema}.ops_schema_version (version text NOT NULL);
-INSERT INTO {schema}.ops_schema_version VALUES ('1.0');
+INSERT INTO {schema}.ops_schema_version VALUES ('1.4');
 CREATE TABLE {schema}.orders (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, net_cents bigint NOT NULL, tax_base bigint NOT NULL DEFAULT 100,
     fresh boolean NOT NULL DEFAULT false

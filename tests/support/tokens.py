@@ -12,14 +12,16 @@ from joserfc import jwt
 from joserfc.jwk import OKPKey
 
 
-def token(*, home: Path, tenants: Sequence[str], scope: str, ttl_s: int = 600) -> str:
+def token(
+    *, home: Path, tenants: Sequence[str], scope: str, ttl_s: int = 600, subject: str = "data-acquisition"
+) -> str:
     """Return a token for `tenants` and `scope`, as `manage.py issue_token` would make it."""
     key = OKPKey.import_key(json.loads((home / "keys" / "tokens.jwk").read_text()))
     now = int(time.time())
     claims = {
         "iss": "operations",
         "aud": "operations",
-        "sub": "data-acquisition",
+        "sub": subject,
         "iat": now,
         "exp": now + ttl_s,
         "jti": str(uuid.uuid4()),

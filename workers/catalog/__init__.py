@@ -14,4 +14,5 @@ MODULES = (
     "workers.catalog.ingest_http",
     "workers.catalog.ingest_postgres",
     "workers.catalog.http_call",
+    "workers.catalog.migration_step",
 )

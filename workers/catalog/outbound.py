@@ -33,7 +33,13 @@ class ForbiddenAddressError(PermanentError):
 
 @contextmanager
 def request(
-    url: str, *, grant: Grant, method: str = "GET", body: bytes | None = None, headers: Mapping[str, str] | None = None
+    url: str,
+    *,
+    grant: Grant,
+    method: str = "GET",
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    total_s: float | None = None,
 ) -> Iterator[http.client.HTTPResponse]:
     """Send a request and yield its response, of whatever status but a redirect.
 
@@ -47,7 +53,9 @@ def request(
     if not allowed:
         raise ForbiddenAddressError("the tenant's jobs may not call that host: an operator has to allow it")
     try:
-        with outbound.request(url, method=method, networks=grant.networks, body=body, headers=headers) as response:
+        with outbound.request(
+            url, method=method, networks=grant.networks, body=body, headers=headers, total_s=total_s
+        ) as response:
             if response.status in outbound.REDIRECTS:
                 raise PermanentError("the host answered by a redirect, and none is followed", code="redirected")
             yield response

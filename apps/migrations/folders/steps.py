@@ -12,8 +12,8 @@ from apps.migrations.folders.fields import Fields
 from apps.migrations.folders.files import Files
 
 NOTHING = "nothing"
-NAME = r"[a-z][a-z0-9_]{0,62}"
-NAME_RIGHT = "a name of lower-case letters, digits and underscores that begins with a letter, at most 63"
+NAME = r"[a-z][a-z0-9_-]{0,62}"
+NAME_RIGHT = "a name of lower-case letters, digits, '-' and '_' that begins with a letter, at most 63,"
 WEEK_S = 7 * 86_400
 CONNECTED = frozenset({Kind.SQL, Kind.PYTHON, Kind.DJANGO})  # kinds that need the target's database
 
@@ -32,11 +32,12 @@ def step(fields: Fields, *, number: int, folder: Files) -> Step:
     kind = fields.word("kind", Kind)
     phase = fields.word("phase", Phase)
     name = fields.text("name", pattern=NAME, right=NAME_RIGHT)
-    own = _OF_KIND[kind](fields, folder) if fields.has("kind") else {}
+    known = fields.raw("kind") in list(Kind)  # of an unknown kind nobody can say which fields are right
+    own = _OF_KIND[kind](fields, folder) if known else {}
     batch = _batch(fields, kind=kind, phase=phase)
     timeout_s = fields.whole("timeout_s", default=WEEK_S if batch else 3600, least=1, most=WEEK_S)
     fields.raw("revert")
-    if fields.has("kind"):
+    if known:
         fields.close()
     named = [own.get("file"), own.get("revert_file")]
     if kind is Kind.PYTHON:

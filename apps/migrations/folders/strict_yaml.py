@@ -18,6 +18,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from apps.migrations.folders.problems import Problem
 
 DEEPEST = 32
+_WIDEST = 1 << 63
 
 Path = tuple[str | int, ...]
 
@@ -81,6 +82,10 @@ def named(path: Path) -> str:
     return text
 
 
+def _is_text(value: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 class _Reader:
     """Makes values of nodes, and notes lines and problems."""
 
@@ -111,7 +116,7 @@ class _Reader:
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
-            if not isinstance(key_node, ScalarNode):
+            if not isinstance(key_node, ScalarNode) or not _is_text(key_node.value):
                 self.refuse(path, "a key must be a plain word", line=line)
                 continue
             key = key_node.value  # as it is written: `on` stays a word, and is no truth value
@@ -129,6 +134,12 @@ class _Reader:
             value = self.loader.construct_object(node)
         except (yaml.YAMLError, ValueError, OverflowError):
             self.refuse(path, "cannot be read as a value: put it into quotes", line=line)
+            return None
+        if isinstance(value, str) and not _is_text(value):
+            self.refuse(path, "holds half a character (a lone surrogate)", line=line)
+            return None
+        if isinstance(value, int) and not -_WIDEST <= value < _WIDEST:
+            self.refuse(path, "is a number beyond 64 bits: put it into quotes", line=line)
             return None
         if value is None or isinstance(value, str | bool | int):
             return value

@@ -208,6 +208,10 @@ def _asked(
         held = hold(migration_id)
         if move is Move.RESUME and held.state is State.INCONCLUSIVE:
             order = "pass_wave"
+        if move is Move.RESUME and held.migration.reason_code == "wave_reverted":
+            raise IllegalMoveError(
+                state=held.state, move=move, why="its wave was brought back: retry it, or revert all"
+            )
         if move is Move.REVERT and not _touched(held):
             raise IllegalMoveError(state=held.state, move=move, why="nothing was begun: there is nothing to bring back")
         changed = Change(

@@ -10,8 +10,8 @@ from django.db import IntegrityError, transaction
 
 from apps.migrations import events
 from apps.migrations.definition import OnFailure
-from apps.migrations.lifecycle import Drill, Move, Stage, State, TargetState, WaveState
-from apps.migrations.models import Target, Wave
+from apps.migrations.lifecycle import Drill, Move, Stage, State, StepState, TargetState, WaveState
+from apps.migrations.models import Step, Target, Wave
 from apps.migrations.operations import targets
 from apps.migrations.operations.writing import Change, Held, hold, write
 
@@ -247,7 +247,8 @@ def hold_again(migration_id: UUID) -> bool:
     try:
         with transaction.atomic():
             held = hold(migration_id)
-            mine = Target.objects.filter(migration_id=migration_id, holds=False, wave__isnull=False)
+            touched = Target.objects.exclude(state__in=[TargetState.WAITING, TargetState.SET_ASIDE])
+            mine = touched.filter(migration_id=migration_id, holds=False)
             if held.state is State.REVERTING and mine.exists():
                 mine.update(holds=True)
                 targets.back_again(migration_id)
@@ -269,9 +270,10 @@ def carry_out(migration_id: UUID) -> None:
         order, number = held.migration.order, held.migration.wave
         if order is None or held.state is not State.RUNNING:
             return
-        if number is not None:
-            _ORDERS[order](migration_id, number, held)
-        write(Change(sets={"order": None}, facts={"order": order}), held=held)
+        tells = _ORDERS[order](migration_id, number, held) if number is not None else None
+        # What stood still while it was paused has its whole time again to come further.
+        Step.objects.filter(migration_id=migration_id, state=StepState.RUNNING).update(mark_at=None)
+        write(Change(sets={"order": None}, tells=tells or (), facts={"order": order}), held=held)
 
 
 def _go_on(migration_id: UUID, number: int, held: Held) -> None:
@@ -283,13 +285,15 @@ def _go_on(migration_id: UUID, number: int, held: Held) -> None:
         _set(wave, state=WaveState.RUNNING, finished_at=None)
 
 
-def _pass_wave(migration_id: UUID, number: int, held: Held) -> None:
+def _pass_wave(migration_id: UUID, number: int, held: Held) -> list[tuple[str, Mapping[str, Any]]]:
     """A person's verdict stands for the gate's; what holds a contract phase back is asked again all the same."""
     wave = _wave(migration_id, number)
     if wave.state == WaveState.BAKING:
         _set(wave, state=WaveState.PASSED, verdict="succeed", finished_at=held.now)
-    elif wave.state == WaveState.HELD:
+        return [(events.WAVE_PASSED, {"stage": held.migration.stage, "verdict": "a person's"})]
+    if wave.state == WaveState.HELD:
         _set(wave, held_since=held.now)
+    return []
 
 
 def _retry(migration_id: UUID, number: int, held: Held) -> None:
@@ -297,14 +301,17 @@ def _retry(migration_id: UUID, number: int, held: Held) -> None:
     wave = _wave(migration_id, number)
     if wave.state == WaveState.REVERTED:
         targets.up_again(migration_id, wave=number)
-        _set(wave, state=WaveState.RUNNING, baking_since=None, verdict=None, finished_at=None)
+        # One that came back in the middle of its drill has the drill before it again.
+        drill = Drill.UP if wave.drill == Drill.DOWN else Drill(wave.drill)
+        _set(wave, state=WaveState.RUNNING, drill=drill, baking_since=None, verdict=None, finished_at=None)
     elif wave.state == WaveState.HELD:
         _set(wave, held_since=held.now)
     else:
         _go_on(migration_id, number, held)
 
 
-_ORDERS: dict[str, Callable[[UUID, int, Held], None]] = {"go_on": _go_on, "pass_wave": _pass_wave, "retry": _retry}
+_Order = Callable[[UUID, int, Held], list[tuple[str, Mapping[str, Any]]] | None]
+_ORDERS: dict[str, _Order] = {"go_on": _go_on, "pass_wave": _pass_wave, "retry": _retry}
 
 
 def _running(migration_id: UUID) -> Held | None:

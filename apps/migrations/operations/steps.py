@@ -18,19 +18,21 @@ from apps.core.database import ClockTimestamp
 from apps.jobs import points
 from apps.jobs.operations import control
 from apps.jobs.operations.submit import NotTakenError, Submission, Submitted, submit
-from apps.jobs.types import REGISTRY
+from apps.jobs.types import REGISTRY, UnknownJobTypeError
 from apps.migrations import definition as definitions
 from apps.migrations import events, stall
 from apps.migrations.definition import Definition, Kind, Phase
 from apps.migrations.lifecycle import State, StepState
 from apps.migrations.models import Migration, Step, Target
 from apps.migrations.operations.moving import halt
-from apps.migrations.operations.writing import Change, hold, write
+from apps.migrations.operations.writing import Change, ChangedMeanwhileError, hold, write
 from apps.tenancy.context import in_tenant
 
 JOB_TYPE = "migration.step"
 UP, DOWN = "up", "down"
-NEEDS_FIRST = {StepState.PENDING.value, StepState.DONE.value, StepState.FAILED.value}
+# What a step's next job may follow, by its direction.
+NEEDS_FIRST = {UP: [StepState.PENDING], DOWN: [StepState.PENDING, StepState.DONE, StepState.FAILED]}
+WANTED = "SELECT status, contract_begun_at IS NOT NULL FROM migrations WHERE id = %s FOR SHARE"
 
 # What became of jobs that are over. A job that was stopped for a pause leaves its step to be gone on with.
 ENDED = """
@@ -62,6 +64,12 @@ UPDATE migration_steps s SET
    AND (s.done, s.total, s.cursor) IS DISTINCT FROM ((j.progress ->> 'done')::float8::bigint,
         (j.progress ->> 'total')::float8::bigint, left(j.progress ->> 'message', 200))
 """
+# Nor does one that waits for another attempt: it has its whole time again when that begins.
+WAITS = """
+UPDATE migration_steps s SET mark_at = NULL FROM jobs j
+ WHERE s.migration_id = %(migration)s AND s.state = 'running' AND j.job_id = s.job_id AND j.status <> 'running'
+   AND s.mark_at IS NOT NULL
+"""
 # A job that does not run yet makes no progress, and is no stall: its mark is not laid.
 AT_WORK = """
 SELECT s.step_id, s.target_id, s.name, s.job_id, s.done, s.total, s.mark_at, s.mark_done, clock_timestamp(), t.key
@@ -76,6 +84,10 @@ UPDATE migrations m SET progress = found.part FROM (
       FROM migration_steps s WHERE s.migration_id = %(migration)s GROUP BY s.migration_id) AS found
  WHERE m.id = found.migration_id AND abs(m.progress - found.part) >= 0.0005
 """
+
+
+class BadParamsError(Exception):
+    """A definition's params are none that the job type takes."""
 
 
 class AtWork(NamedTuple):
@@ -96,7 +108,7 @@ class AtWork(NamedTuple):
 def look(migration_id: UUID) -> None:
     """Take over what jobs say: their ends, how far they came, and what that makes of the whole. Across tenants."""
     with transaction.atomic(), connection.cursor() as cursor:
-        for statement in (ENDED, MOVED, PROGRESS):
+        for statement in (ENDED, WAITS, MOVED, PROGRESS):
             cursor.execute(statement, {"migration": migration_id})
 
 
@@ -148,27 +160,30 @@ def _stalled_event(step: AtWork) -> tuple[str, Mapping[str, Any]]:
 def begin(step_id: UUID, *, direction: str, definition: Definition) -> Submitted | None:
     """Submit a step's job, in its target's tenant's name and limits; None where the step moved on meanwhile.
 
-    A limit's refusal lets the step wait as long as the limit says; any other fails it. Lets `DecisionPointAwayError`
-    through, with nothing written.
+    A limit's refusal lets the step wait as long as the limit says; any other fails it. With nothing written, lets
+    `DecisionPointAwayError` through, and raises `ChangedMeanwhileError` where the migration wants no such job by now.
     """
     with in_tenant(_tenant_of(step_id)):
-        step = Step.objects.select_for_update().filter(step_id=step_id, state__in=NEEDS_FIRST).first()
+        step = Step.objects.select_for_update().filter(step_id=step_id, state__in=NEEDS_FIRST[direction]).first()
         if step is None:
             return None
         target = Target.objects.get(target_id=step.target_id)
         migration = Migration.every.get(id=step.migration_id)
-        submission = _submission(step, target=target, migration=migration, direction=direction, definition=definition)
         try:
+            submission = _submission(
+                step, target=target, migration=migration, direction=direction, definition=definition
+            )  # fmt: skip
             made = submit(submission, points=points.in_force())
-        except NotTakenError as error:
-            _fail(step, code="job_not_taken", why=str(error))
+        except (NotTakenError, UnknownJobTypeError, BadParamsError) as error:
+            _fail(step, direction=direction, code="job_not_taken", why=str(error))
             return None
+        _still_wanted(step, direction=direction)
         refusal = made.refusal
         if refusal is not None and refusal.retry_after_s is not None:
             wait = timedelta(seconds=refusal.retry_after_s)
             Step.objects.filter(step_id=step_id).update(not_before=_now() + wait, error_code=refusal.code)
         elif refusal is not None:
-            _fail(step, code=refusal.code, why=refusal.reason)
+            _fail(step, direction=direction, code=refusal.code, why=refusal.reason)
         else:
             Step.objects.filter(step_id=step_id).update(
                 state=StepState.RUNNING, direction=direction, run=step.run + 1, job_id=made.job_id, not_before=None,
@@ -225,9 +240,12 @@ def _submission(
     else:
         job_type = JOB_TYPE
         params = _params(step, target=target, migration=migration, direction=direction, definition=definition)
+    found = REGISTRY.offered(job_type) if defined.kind is Kind.JOB else REGISTRY.get(job_type)
+    if wrong := found.problems(params):
+        raise BadParamsError(f"params of {job_type}: {wrong[0].path or '/'} {wrong[0].message}")
     return Submission(
         tenant_id=step.tenant_id,
-        job_type=REGISTRY.get(job_type),
+        job_type=found,
         params=params,
         submitted_by=migration.requested_by,
         trigger="system",
@@ -277,9 +295,22 @@ def filled(params: Mapping[str, Any], *, target: str, migration: Migration) -> d
     return found
 
 
-def _fail(step: Step, *, code: str, why: str) -> None:
+def _still_wanted(step: Step, *, direction: str) -> None:
+    """Hold the migration as it is until the job is written; raise where somebody paused it or turned it around.
+
+    The look that decided is older than this: a pause, or worse a revert before the contract phase, may have come since.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(WANTED, [step.migration_id])
+        status, contracts = cursor.fetchone() or (None, False)
+    wanted = {State.RUNNING} if direction == UP else {State.RUNNING, State.REVERTING}
+    if status not in wanted or (direction == UP and step.phase == Phase.CONTRACT and not contracts):
+        raise ChangedMeanwhileError(str(step.migration_id))
+
+
+def _fail(step: Step, *, direction: str, code: str, why: str) -> None:
     Step.objects.filter(step_id=step.step_id).update(
-        state=StepState.FAILED, error_code=code[:64], error=why[:500], finished_at=ClockTimestamp()
+        state=StepState.FAILED, direction=direction, error_code=code[:64], error=why[:500], finished_at=ClockTimestamp()
     )
 
 

@@ -39,6 +39,14 @@ WITH changed AS (
 SELECT 1 FROM changed
 """
 
+# From where each end of a target's way is reached.
+ENDS_FROM = {
+    TargetState.UPGRADED: [TargetState.VERIFYING],
+    TargetState.FAILED: [TargetState.RUNNING, TargetState.VERIFYING],
+    TargetState.REVERTED: [TargetState.VERIFYING_BACK],
+    TargetState.STUCK: [TargetState.REVERTING, TargetState.VERIFYING_BACK],
+}
+
 
 def begin(target_id: UUID, *, back: bool) -> None:
     """Let a target's turn begin, upwards or on its way back."""
@@ -88,9 +96,11 @@ def up_again(migration_id: UUID, *, wave: int) -> None:
         rows = Target.objects.filter(migration_id=migration_id, wave=wave, state=TargetState.REVERTED)
         keys = list(rows.values_list("target_id", flat=True))
         rows.update(state=TargetState.WAITING, finished_at=None)
-        Step.objects.filter(target_id__in=keys, state=StepState.REVERTED).update(
-            state=StepState.PENDING, direction="up", job_id=None, done=None, total=None, cursor=None, finished_at=None
-        )
+        # A step that failed before it had a job was never taken back: it is tried again with the others.
+        Step.objects.filter(target_id__in=keys, state__in=[StepState.REVERTED, StepState.FAILED]).update(
+            state=StepState.PENDING, direction="up", job_id=None, done=None, total=None, cursor=None, finished_at=None,
+            error_code=None, error=None,
+        )  # fmt: skip
 
 
 def try_again(migration_id: UUID) -> int:
@@ -99,9 +109,10 @@ def try_again(migration_id: UUID) -> int:
         failed_ones = Target.objects.filter(migration_id=migration_id, state=TargetState.FAILED)
         keys = list(failed_ones.values_list("target_id", flat=True))
         failed_ones.update(state=TargetState.RUNNING, finished_at=None, reason_code=None, reason=None)
-        Step.objects.filter(target_id__in=keys, state=StepState.FAILED).update(
-            state=StepState.PENDING, error_code=None, error=None, not_before=None
-        )
+        # Of every target that goes up: a step that failed while the campaign was paused failed none yet.
+        Step.objects.filter(
+            target__state=TargetState.RUNNING, migration_id=migration_id, state=StepState.FAILED
+        ).update(state=StepState.PENDING, error_code=None, error=None, not_before=None)
         drilled = Wave.objects.filter(migration_id=migration_id, drill=Drill.DOWN).exists()
         return len(keys) + (back_again(migration_id) if drilled else 0)
 
@@ -133,7 +144,10 @@ def _end(
     digest: str | None = None,
 ) -> None:
     with transaction.atomic():
-        target = Target.objects.select_related("migration").select_for_update(of=("self",)).get(target_id=target_id)
+        rows = Target.objects.select_related("migration").select_for_update(of=("self",))
+        target = rows.filter(target_id=target_id, state__in=ENDS_FROM[state]).first()
+        if target is None:
+            return  # it goes another way by now: what was found of this one says nothing
         said = _says(target, migration=target.migration, code=code, version=version, digest=digest)
         values: dict[str, Any] = {
             "id": target_id,

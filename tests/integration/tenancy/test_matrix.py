@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.conf import settings
 
 from apps.core.ids import uuid7
 from apps.events.operations import number_committed
@@ -21,13 +23,15 @@ from apps.evidence.heads import Heads
 from apps.jobs import callbacks
 from apps.jobs.operations import metering
 from apps.jobs.operations.run import report
+from apps.migrations.operations import asking
 from apps.tenancy import keys
-from apps.tenancy.context import across_tenants
+from apps.tenancy.context import across_tenants, in_tenant
 from apps.tenancy.principals import SCOPES
 from apps.webhooks.operations import following
 from opsplatform import roles
 from opsplatform.settings.environment import DatabaseRole
 from tests.integration.conftest import Look
+from tests.support import campaigns, migrations
 from tests.support.api import Module, said
 from tests.support.openapi import Operation, operations
 from tests.support.work import claimed, finish, naming, worker
@@ -103,7 +107,29 @@ def is_of(tenant: str, in_role: Callable[[DatabaseRole], AbstractContextManager[
         "module": part["module"],
         "component": part["component"],
         "notification_id": told["notification_id"],
+        "migration_id": migrated(module, tenant, in_role),
     }
+
+
+def migrated(module: Module, tenant: str, in_role: Callable[[DatabaseRole], AbstractContextManager[None]]) -> str:
+    """Leave a migration with a plan, a target of the tenant's own and somebody's approval; return its id."""
+
+    @contextmanager
+    def control() -> Iterator[None]:
+        with in_role("control"), across_tenants():
+            yield
+
+    migration_id: str = campaigns.asked(module, tenant)["id"]
+    campaigns.planned(control, migration_id, [tenant], approvals=2)
+    with in_tenant(tenant):
+        asking.approve(migration_id=UUID(migration_id), by=f"a person of {tenant}")
+    return migration_id
+
+
+@pytest.fixture(autouse=True)
+def definitions(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can be migrated here."""
+    monkeypatch.setattr(settings, "ENVIRONMENT", replace(settings.ENVIRONMENT, migrations=(migrations.ROOT,)))
 
 
 @pytest.fixture

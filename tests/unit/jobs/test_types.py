@@ -313,6 +313,7 @@ def test_types_are_read_without_django_duckdb_or_pyarrow() -> None:
         "ingest.http",
         "ingest.postgres",
         "kpi.refresh",
+        "migration.step",
         "ops.crash",
         "ops.fail",
         "ops.flood",

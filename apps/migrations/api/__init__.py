@@ -1,0 +1,1 @@
+"""Migrations over HTTP: parse, call one operation or query, render."""

@@ -1,0 +1,1 @@
+ALTER TABLE orders ALTER COLUMN tax_base DROP NOT NULL;

@@ -1,0 +1,1 @@
+CREATE INDEX CONCURRENTLY customers_name ON public.customers (full_name);

@@ -1,0 +1,1 @@
+UPDATE customers SET region = 'europe' WHERE id > %(after)s;
