@@ -8,6 +8,7 @@ open any more, so that no count can be lost.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,15 +23,16 @@ from apps.evidence.logs import Log
 from apps.evidence.series import Entry, counting
 
 WINDOW_S = 60
-MOST = 10_000  # in one series: asked before a statement's refusals join, so that its last ones may exceed it
+MOST = 10_000  # in one series, or somewhat more
+LOOK_EACH = 100  # refusals, as the dice fall: to see whether a series is full takes as long as it is
 ROUNDS = 5
 
 ASKED = """asked AS (
     SELECT * FROM jsonb_to_recordset(%(asked)s) AS a(
         place int, subject_id text, region text, alike text, digest text, record_id uuid)
 )"""
-FULL = f"""(SELECT count(*) FROM (SELECT 1 FROM evidence_series_members m
-              WHERE m.record_id = s.record_id LIMIT {MOST - 1}) AS n) = {MOST - 1}"""
+FULL = f"""(%(looks)s::boolean AND (SELECT count(*) FROM (SELECT 1 FROM evidence_series_members m
+              WHERE m.record_id = s.record_id LIMIT {MOST - 1}) AS n) = {MOST - 1})"""
 JOIN = f"""
 WITH {ASKED}, found AS (
     SELECT s.record_id, s.alike FROM evidence_series s
@@ -125,16 +127,17 @@ def place(refused: Sequence[Refused], *, tenant_id: str) -> dict[str, UUID]:
     rounds (others begin and fill series as fast) keeps its own record.
     """
     standing: dict[str, UUID] = {}
+    looks = random.random() * LOOK_EACH < len(refused)  # noqa: S311 - no secret
     for _ in range(ROUNDS):
         for statement in (JOIN, LEAVE, BEGIN):
             left = [each for each in refused if each.subject_id not in standing]
             if not left:
                 return standing
-            standing |= _asked(statement, left, tenant_id=tenant_id)
+            standing |= _asked(statement, left, tenant_id=tenant_id, looks=looks)
     return standing | {each.subject_id: each.record_id for each in refused if each.subject_id not in standing}
 
 
-def _asked(statement: str, refused: Sequence[Refused], *, tenant_id: str) -> dict[str, UUID]:
+def _asked(statement: str, refused: Sequence[Refused], *, tenant_id: str, looks: bool) -> dict[str, UUID]:
     rows = [
         {
             "place": place,
@@ -151,6 +154,7 @@ def _asked(statement: str, refused: Sequence[Refused], *, tenant_id: str) -> dic
         "tenant": tenant_id,
         "alikes": sorted({each.alike for each in refused}),
         "window": WINDOW_S,
+        "looks": looks,
     }
     with preparing() as cursor:
         cursor.execute(statement, {name: value for name, value in values.items() if f"%({name})s" in statement})

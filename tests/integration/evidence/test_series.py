@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +17,10 @@ from django.db import connection, transaction
 from structlog.testing import capture_logs
 
 from apps.core.digests import canonical, digest_of
+from apps.core.ids import uuid7
 from apps.evidence import merkle
 from apps.evidence.operations import series
+from apps.evidence.operations.series import Refused
 from apps.evidence.series import Entry, counted, path
 from apps.jobs import points
 from apps.jobs.operations.submit import submit, submit_all
@@ -125,7 +128,10 @@ class TestALoop:
         row = only(look("SELECT extract(epoch FROM closes_at - opened_at) AS s FROM evidence_series"))
         assert float(row["s"]) == series.WINDOW_S == 60
 
-    def test_that_is_full_begins_anew(self, look: Look, change: Change, sealed: Sealed) -> None:
+    def test_that_is_full_begins_anew(
+        self, look: Look, change: Change, sealed: Sealed, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(series, "LOOK_EACH", 1)
         first, *_ = looped(1)
         change(
             "INSERT INTO evidence_series_members (subject_id, tenant_id, record_id, digest, joined_at)"
@@ -199,17 +205,21 @@ class TestManyAtOnce:
         sealed()
         assert counts(look) == [80]
 
-    def test_batches_that_begin_the_same_series_in_other_orders_do_not_lock_each_other_up(self, look: Look) -> None:
-        asked = [submission("kpi.refresh", contract=f"kpi.none@{n}") for n in range(1, 9)]
+    def test_that_begin_the_same_series_in_other_orders_do_not_lock_each_other_up(self, look: Look) -> None:
+        kinds = [f"{n:064}" for n in range(300)]
 
-        def batch(order: int) -> list[Any]:
+        def begin(seed: int) -> int:
+            mine = random.Random(seed).sample(kinds, len(kinds))  # noqa: S311 - an order
+            asked = [
+                Refused(subject_id=str(uuid7()), region="local", alike=kind, digest="sha256:0", record_id=uuid7())
+                for kind in mine
+            ]
             with in_tenant("acme"):
-                return list(submit_all(asked[order:] + asked[:order], points=points.in_force()))
+                return len(set(series.place(asked, tenant_id="acme").values()))
 
-        results = at_once(*[partial(batch, order) for order in range(8)])
-        assert [len(each) for each in results] == [8] * 8
-        assert len(records(look)) == 8
-        assert only(look("SELECT count(*) FROM evidence_series_members"))["count"] == 56
+        assert at_once(*[partial(begin, seed) for seed in range(6)]) == [300] * 6
+        assert only(look("SELECT count(*) FROM evidence_series"))["count"] == 300
+        assert only(look("SELECT count(*) FROM evidence_series_members"))["count"] == 1500
 
     def test_do_not_wait_for_who_joined_before_them_and_has_not_committed(self, look: Look) -> None:
         looped(1)
