@@ -1,8 +1,8 @@
 """The sealer: numbers committed evidence, and signs a checkpoint over each log that grew.
 
 Nobody has to wake it: a record waits for the next look, half a second at most, and what arrived meanwhile comes under
-one checkpoint. When nothing arrived a look is one question to a small index. Before it seals it counts those series of
-refusals whose time is over.
+one checkpoint. When nothing arrived a look is a question to each of two small indexes. Before it seals it counts those
+series of refusals whose time is over.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ class Sealer:
 
     def _close_series(self) -> bool:
         """Count the series of refusals that are over, a bounded number of them; return whether more may be due."""
+        if not series.due():
+            return False
         for _ in range(SERIES_A_STEP):
             try:
                 closed = series.close(held=self._blocked)

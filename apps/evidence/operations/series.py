@@ -73,6 +73,7 @@ WITH {ASKED}, firsts AS (
 SELECT a.subject_id, b.record_id FROM asked a JOIN begun b USING (alike)
 """
 
+IS_DUE = "SELECT 1 FROM evidence_series WHERE closed_at IS NULL AND closes_at <= clock_timestamp() LIMIT 1"
 # What somebody still holds open is passed over: it is counted at the next look.
 DUE = """
 SELECT record_id, tenant_id, region, subject_id, digest, opened_at FROM evidence_series
@@ -159,6 +160,13 @@ def _asked(statement: str, refused: Sequence[Refused], *, tenant_id: str, looks:
     with preparing() as cursor:
         cursor.execute(statement, {name: value for name, value in values.items() if f"%({name})s" in statement})
         return dict(cursor.fetchall()) if cursor.description else {}
+
+
+def due() -> bool:
+    """Return whether a series waits to be counted, in the current context; one look into a small index."""
+    with preparing() as cursor:
+        cursor.execute(IS_DUE)
+        return cursor.fetchone() is not None
 
 
 def close(*, held: Collection[UUID] = ()) -> Closed | None:

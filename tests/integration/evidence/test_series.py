@@ -205,10 +205,13 @@ class TestManyAtOnce:
         sealed()
         assert counts(look) == [80]
 
-    def test_that_begin_the_same_series_in_other_orders_do_not_lock_each_other_up(self, look: Look) -> None:
+    def test_that_begin_the_same_series_in_other_orders_do_not_lock_each_other_up(
+        self, look: Look, superuser: psycopg.Connection
+    ) -> None:
         kinds = [f"{n:064}" for n in range(300)]
 
         def begin(seed: int) -> int:
+            assert began.wait(timeout=30)
             mine = random.Random(seed).sample(kinds, len(kinds))  # noqa: S311 - an order
             asked = [
                 Refused(subject_id=str(uuid7()), region="local", alike=kind, digest="sha256:0", record_id=uuid7())
@@ -217,7 +220,21 @@ class TestManyAtOnce:
             with in_tenant("acme"):
                 return len(set(series.place(asked, tenant_id="acme").values()))
 
-        assert at_once(*[partial(begin, seed) for seed in range(6)]) == [300] * 6
+        def stop_all_on_their_way() -> None:
+            with suppress(psycopg.Rollback), superuser.transaction():
+                superuser.execute(
+                    "INSERT INTO evidence_series (record_id, tenant_id, region, subject_id, alike, digest, joinable,"
+                    " opened_at, closes_at)"
+                    " VALUES (gen_random_uuid(), 'acme', 'local', '', %s, '', true, now(), now())",
+                    [kinds[150]],
+                )
+                began.set()
+                until(lambda: only(look("SELECT count(*) FROM pg_locks WHERE NOT granted"))["count"] >= 6)
+                raise psycopg.Rollback
+
+        began = threading.Event()
+        *made, wrong = at_once(*[partial(begin, seed) for seed in range(6)], stop_all_on_their_way)
+        assert (made, wrong) == ([300] * 6, None)
         assert only(look("SELECT count(*) FROM evidence_series"))["count"] == 300
         assert only(look("SELECT count(*) FROM evidence_series_members"))["count"] == 1500
 
