@@ -20,6 +20,9 @@ from apps.jobs.admin.jobs import STATUS_COLOURS
 from apps.jobs.admin.pools import LEASE_COLOURS, lease_state
 from apps.jobs.admin.story import error_in_brief
 from apps.jobs.models import Environment, Job, Process
+from apps.migrations import standing as migrations
+from apps.migrations.lifecycle import ACTIVE
+from apps.migrations.models import Migration
 
 FAILURES_SHOWN = 8
 
@@ -58,6 +61,11 @@ def _now() -> list[dict[str, Any]]:
             "title": "not well",
             "figure": _bounded(ill),
             "link": listing(Component, "show", status__in="degraded,down,unknown"),
+        },
+        {
+            "title": "migrations under way",
+            "figure": migrations.under_way(),
+            "link": listing(Migration, "show", status__in=",".join(sorted(ACTIVE))),
         },
     ]
 

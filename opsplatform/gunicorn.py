@@ -2,15 +2,18 @@
 
 Two processes of eight threads for requests: a request waits on PostgreSQL most of its time, and two processes use two
 cores. Sixteen more threads are for server-sent events, which hold nothing but their thread (apps/core/sse.py counts
-them, so that requests always have theirs). Reads the environment; removes a dead worker's metrics.
+them, so that requests always have theirs). Both are forked from a process that has loaded the application and holds no
+connection. Reads the environment; removes a dead worker's metrics.
 """
 
+import gc
 import os
 from typing import Any
 
 _host = os.environ.get("OPS_HOST") or "127.0.0.1"
 bind = f"{f'[{_host}]' if ':' in _host else _host}:{os.environ.get('OPS_PORT') or '8000'}"
 worker_class = "gthread"
+preload_app = True
 workers = 2
 streams = 16
 streams_per_caller = 8
@@ -27,6 +30,15 @@ loglevel = "warning"
 control_socket_disable = True
 
 _hearts: list[Any] = []
+
+
+def when_ready(_server: Any) -> None:
+    """Load what the first request would, before there are workers, and keep the collector off their shared pages."""
+    from django.urls import get_resolver  # noqa: PLC0415 - Django is set up only now
+
+    _ = get_resolver().url_patterns
+    gc.collect()
+    gc.freeze()
 
 
 def post_worker_init(worker: Any) -> None:

@@ -5,18 +5,23 @@ process. So a process is remembered with its birth mark, which no later process 
 """
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 import psutil
 
 ON_LINUX: bool = sys.platform == "linux"
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None) if ON_LINUX else None
 
 
 def birth_mark(*, pid: int) -> str | None:
@@ -87,6 +92,39 @@ def end(*, processes: Iterable[tuple[int, str]], steps: Iterable[tuple[signal.Si
         if wait_until(lambda: not left(), within_s=wait_s):
             return True
     return not left()
+
+
+def follow(*, parent: int) -> None:
+    """Have the kernel tell us to stop (SIGTERM) when our parent dies; end at once if `parent` is not it any more.
+
+    Safe between fork and exec in a process of one thread. Elsewhere than on Linux nothing happens.
+    """
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def adopt_orphans() -> bool:
+    """Become the parent of whatever our descendants leave orphaned; return whether the system can do that."""
+    return _libc is not None and bool(_libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+def collect_orphans(*, kept: Collection[int]) -> None:
+    """Collect the adopted ones that have ended; those of `kept` are left to whoever asks for their exit code."""
+    with contextlib.suppress(ChildProcessError):
+        while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and dead.si_pid not in kept:
+            os.waitpid(dead.si_pid, 0)
+
+
+def retitle(*, arguments: Sequence[str]) -> None:
+    """Show `arguments`, as far as there is room, as this process's command line to whoever lists processes (Linux)."""
+    fields = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    start, end = int(fields[45]), int(fields[46])
+    text = "\0".join(arguments).encode(errors="surrogateescape")[: end - start - 1]
+    if start and text:
+        ctypes.memset(start, 0, end - start)
+        ctypes.memmove(start, text, len(text))
 
 
 def why_not_listen(*, host: str, port: int) -> str | None:

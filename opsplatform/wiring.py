@@ -37,6 +37,9 @@ CHANNELS = (
     "workers.channels.apprise",
 )
 
+MIGRATION_MOVED = "apps.migrations.reactions.on_moved"
+MIGRATION_NEWS = ("apps.notifications.reactions.on_migration_news", "apps.tickets.reactions.on_migration_news")
+MIGRATION_TARGET = ("apps.notifications.reactions.on_migration_target",)
 TICKET_NEWS = ("apps.tickets.reactions.on_ticket_news",)
 
 # Event type → what reacts to it, by dotted path. Every event is heard by the stream and the log besides.
@@ -52,6 +55,20 @@ REACTIONS: dict[str, tuple[str, ...]] = {
     "operations.health.trusted": ("apps.notifications.reactions.on_health_trusted",),
     "operations.health.recovery_exhausted": ("apps.tickets.reactions.on_recovery_exhausted",),
     "operations.alert.undelivered": ("apps.tickets.reactions.on_alert_undelivered",),
+    "operations.migration.planned": (MIGRATION_MOVED,),
+    "operations.migration.started": (MIGRATION_MOVED,),
+    "operations.migration.stalled": MIGRATION_NEWS,
+    "operations.migration.paused": (MIGRATION_MOVED, *MIGRATION_NEWS),
+    "operations.migration.inconclusive": (MIGRATION_MOVED, *MIGRATION_NEWS),
+    "operations.migration.resumed": (MIGRATION_MOVED, *MIGRATION_NEWS),
+    "operations.migration.aborting": (MIGRATION_MOVED, *MIGRATION_NEWS),
+    "operations.migration.reverting": (MIGRATION_MOVED, *MIGRATION_NEWS),
+    "operations.migration.reverted": (MIGRATION_MOVED, *MIGRATION_NEWS),
+    "operations.migration.completed": (MIGRATION_MOVED, *MIGRATION_NEWS),
+    "operations.migration.failed": (MIGRATION_MOVED, *MIGRATION_NEWS),
+    "operations.migration.target_failed": MIGRATION_TARGET,
+    "operations.migration.target_upgraded": MIGRATION_TARGET,
+    "operations.migration.target_reverted": MIGRATION_TARGET,
     "operations.ticket.acknowledged": TICKET_NEWS,
     "operations.ticket.assigned": TICKET_NEWS,
     "operations.ticket.escalated": TICKET_NEWS,

@@ -27,6 +27,7 @@ from apps.tenancy.context import across_tenants
 from workers import loop
 from workers.migrations import judging, plans
 from workers.migrations.errands import Errands
+from workers.migrations.figures import Figures
 from workers.migrations.readings import Readings
 from workers.migrations.verdicts import Verdicts
 
@@ -50,6 +51,7 @@ class Migrator:
         self._plans = plans.Plans(self._errands)
         self._readings = Readings(self._errands)
         self._verdicts = Verdicts(self._errands)
+        self._figures = Figures()
         self._defects: dict[UUID, int] = {}
 
     def run(self) -> None:
@@ -62,6 +64,7 @@ class Migrator:
         with across_tenants():
             planning_now = self._plans.look()
             active = queries.unfinished()
+            self._figures.tell()
         for each in active:
             self._carry_on(each)
         return LOOK_EVERY_S if active or planning_now else IDLE_S
@@ -95,10 +98,12 @@ class Migrator:
             return
         with across_tenants():
             migration = Migration.objects.get(id=migration_id)
+        if active.status is State.ABORTING:
+            self._abort(migration)
+            return
+        with across_tenants():
             definition = self._definition(migration)
-            if definition is None:
-                return
-            if active.status is State.REVERTING and not moving.hold_again(migration_id):
+            if definition is None or (active.status is State.REVERTING and not moving.hold_again(migration_id)):
                 return
             moving.carry_out(migration_id)
             steps.look(migration_id)
@@ -106,6 +111,18 @@ class Migrator:
             view = queries.view(migration_id, definition=definition)
         for action in campaign.decide(view):
             self._do(action, migration=migration, definition=definition)
+
+    def _abort(self, migration: Migration) -> None:
+        """Stop what runs; nobody has to know the definition for that, and it may be gone."""
+        with across_tenants():
+            steps.look(migration.id)
+            view = queries.view(migration.id, definition=None)
+        for action in campaign.decide(view):
+            if isinstance(action, campaign.Stop):
+                steps.stop(action.step_id, why="its migration is aborted")
+            else:
+                with across_tenants():
+                    moving.abandon(migration.id)
 
     def _definition(self, migration: Migration) -> Definition | None:
         """Return the definition that the plan was made of; a campaign that has lost it stops where it stands."""
@@ -119,10 +136,7 @@ class Migrator:
             if found.checksum == migration.definition_checksum:
                 return found
             lost = "its folder is not the one that the plan was made of"
-        if migration.status == State.RUNNING:
-            moving.pause(migration.id, code="definition_changed", why=lost)
-        elif migration.status == State.ABORTING:
-            moving.abandon(migration.id)
+        moving.lose(migration.id, why=lost)
         return None
 
     def _do(self, action: campaign.Action, *, migration: Migration, definition: Definition) -> None:

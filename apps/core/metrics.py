@@ -47,7 +47,28 @@ _tickets_open = Gauge(
     registry=_registry,
     multiprocess_mode="mostrecent",  # whoever counted last, counted all of them in the database
 )
-_migrations = _counter("operations_migrations_total", "Migrations that entered a status.", "status")
+_migrations = _counter("operations_migrations_total", "Migrations that entered a status.", "module", "status")
+_migration_duration = _histogram(
+    "operations_migration_duration_seconds",
+    "How long a migration ran from its start to its end, without its pauses.",
+    "module",
+    "outcome",
+    buckets=(1, 5, 15, 60, 300, 900, 3600, 14400, 43200, 86400, 604800),
+)
+_migration_progress = Gauge(
+    "operations_migration_progress",
+    "How far a module's newest migration is, from 0 to 1.",
+    ["module"],
+    registry=_registry,
+    multiprocess_mode="mostrecent",  # the migrator reads it in the database
+)
+_migration_targets = Gauge(
+    "operations_migration_targets",
+    "Targets of migrations that are not over, by state.",
+    ["state"],
+    registry=_registry,
+    multiprocess_mode="mostrecent",
+)
 _messages_refused = _counter(
     "operations_messages_refused_total", "Messages to workers that the plane did not sign; they ran nothing.", "task"
 )
@@ -164,9 +185,22 @@ def tickets_open(*, module: str, count: int) -> None:
     _tickets_open.labels(module=_bounded("module", module)).set(count)
 
 
-def migration_entered(*, status: str) -> None:
+def migration_entered(*, status: str, module: str) -> None:
     """Count a migration entering `status`."""
-    _migrations.labels(status=status).inc()
+    _migrations.labels(module=_bounded("module", module), status=status).inc()
+
+
+def migration_ran(*, seconds: float, module: str, outcome: str) -> None:
+    """Record how long a migration ran that is over now."""
+    _migration_duration.labels(module=_bounded("module", module), outcome=outcome).observe(max(0.0, seconds))
+
+
+def migrations_stand(*, progress: Mapping[str, float], targets: Mapping[str, int]) -> None:
+    """Say how far each module's newest migration is, and how many targets are in which state, as the rows say."""
+    for module, part in progress.items():
+        _migration_progress.labels(module=_bounded("module", module)).set(part)
+    for state, count in targets.items():
+        _migration_targets.labels(state=state).set(count)
 
 
 def message_refused(*, task: str) -> None:

@@ -260,13 +260,12 @@ def _after(wave: WaveView, *, view: View) -> Action:
 
 
 def _of_stage(target: TargetView, *, stage: Stage) -> list[StepView]:
-    contract = stage is Stage.CONTRACT
-    return [step for step in target.steps if (step.phase is Phase.CONTRACT) is contract]
+    return [step for step in target.steps if (step.phase is Phase.CONTRACT) is (stage is Stage.CONTRACT)]
 
 
 def _is_up(target: TargetView, *, stage: Stage) -> bool:
-    steps = _of_stage(target, stage=stage)
-    return target.state is TargetState.UPGRADED and all(step.state is StepState.DONE for step in steps)
+    done = (step.state is StepState.DONE for step in _of_stage(target, stage=stage))
+    return target.state is TargetState.UPGRADED and all(done)
 
 
 def _bring_up(targets: Sequence[TargetView], *, stage: Stage, parallel: int) -> list[Action]:

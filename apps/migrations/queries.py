@@ -37,8 +37,11 @@ def unfinished() -> list[Active]:
     ]
 
 
-def view(migration_id: UUID, *, definition: Definition) -> View:
-    """Return a campaign as `campaign.decide` wants it; of one that runs forward, only the wave under way."""
+def view(migration_id: UUID, *, definition: Definition | None) -> View:
+    """Return a campaign as `campaign.decide` wants it; of one that runs forward, only the wave under way.
+
+    Without its definition, what is needed to end it.
+    """
     migration = Migration.objects.get(id=migration_id)
     waves = [
         WaveView(number=each.number, state=WaveState(each.state), drill=Drill(each.drill))
@@ -64,9 +67,9 @@ def view(migration_id: UUID, *, definition: Definition) -> View:
             )
             for each in targets
         ],
-        parallel=definition.parallel,
+        parallel=definition.parallel if definition else 1,
         reverting_wave=migration.reverting_wave,
-        contracts=any(step.phase is Phase.CONTRACT for step in definition.steps),
+        contracts=any(step.phase is Phase.CONTRACT for step in (definition.steps if definition else ())),
     )
 
 

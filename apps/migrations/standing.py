@@ -15,7 +15,8 @@ from uuid import UUID
 
 from django.db.models import Count, Q
 
-from apps.migrations.models import Step, Target
+from apps.migrations.lifecycle import ACTIVE, UNFINISHED, TargetState
+from apps.migrations.models import Migration, Step, Target
 from apps.tenancy.context import in_tenant, operator_reading
 from apps.tenancy.principals import AllTenants, Tenants
 
@@ -148,3 +149,22 @@ def unseen(migration_ids: Sequence[UUID], *, seen: Tenants) -> dict[UUID, frozen
     for migration_id, key in others.values_list("migration_id", "key"):
         found.setdefault(migration_id, set()).add(key)
     return {each: frozenset(keys) for each, keys in found.items()}
+
+
+def newest_by_module() -> dict[str, float]:
+    """Return how far each module's newest migration is that began; across tenants, for the figures."""
+    begun = Migration.objects.filter(started_at__isnull=False).order_by("module", "-id").distinct("module")
+    return dict(begun.values_list("module", "progress"))
+
+
+def targets_under_way() -> dict[str, int]:
+    """Return how many targets of migrations that began and are not over are in each state; across tenants."""
+    states = [state.value for state in UNFINISHED]
+    going = Target.objects.filter(migration__status__in=states, migration__started_at__isnull=False).order_by()
+    found = dict(going.values_list("state").annotate(count=Count("target_id")))
+    return {state.value: found.get(state.value, 0) for state in TargetState}
+
+
+def under_way() -> int:
+    """Return how many migrations have begun and are not over, in the current context."""
+    return Migration.objects.filter(status__in=[state.value for state in ACTIVE]).count()

@@ -1,4 +1,7 @@
-"""What is told about others' events: jobs that failed for good, components that fall and rise. Idempotent by event."""
+"""What is told about others' events: jobs that failed for good, components that fall and rise, migrations that stop.
+
+Idempotent by event.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,17 @@ from apps.events.models import Event
 from apps.jobs.fingerprint import dedup_key, of_failure
 from apps.jobs.lifecycle import Priority
 from apps.jobs.models import Job
+from apps.migrations import events as migration_events
+from apps.migrations import news
+from apps.migrations.models import Migration
+from apps.migrations.news import Meaning
+from apps.migrations.operations.step_jobs import JOB_TYPE as MIGRATION_STEP
 from apps.notifications.lifecycle import Action, Category, Classification, Severity
 from apps.notifications.operations import notify
 
 BY = "notifications"
 HEALTH = "health"
+MIGRATIONS = "migrations"
 # What a component's status is worth waking somebody for.
 OF_STATUS = {"down": Severity.CRITICAL, "degraded": Severity.WARNING, "unknown": Severity.WARNING}
 
@@ -21,9 +30,10 @@ OF_STATUS = {"down": Severity.CRITICAL, "degraded": Severity.WARNING, "unknown":
 def on_job_failed(event: Event) -> None:
     """Raise an alert for a job that failed or timed out for good. A step of a plan raises none: its plan does.
 
-    Alike failures share a key, so that a thousand of them are one alert that was repeated.
+    Nor does a step of a migration. Alike failures share a key, so that a thousand of them are one alert that was
+    repeated.
     """
-    if event.data.get("parent_id"):
+    if event.data.get("parent_id") or event.data.get("type") == MIGRATION_STEP:
         return
     job = Job.every.filter(job_id=UUID(event.subject)).first()
     if job is None or job.parent_id is not None:
@@ -130,6 +140,58 @@ def on_health_trusted(event: Event) -> None:
         by=BY,
         cause_event_id=event.event_id,
     )
+
+
+def on_migration_news(event: Event) -> None:
+    """Raise an alert for a migration that stopped itself or asks for a person; resolve it once somebody saw to it."""
+    meaning = news.meaning(event.type, event.data)
+    if meaning in {Meaning.TROUBLE, Meaning.QUESTION}:
+        severity = _severity(event, default=Severity.ERROR if meaning is Meaning.TROUBLE else Severity.WARNING)
+        _about_migration(event, action=Action.TRIGGER, severity=severity)
+    elif meaning is Meaning.NOT_BEGUN:
+        _about_migration(event, action=Action.TRIGGER, severity=Severity.WARNING, category=Category.EVENT)
+    elif meaning in {Meaning.GIVEN_UP, Meaning.GOES_ON, Meaning.WELL}:
+        _about_migration(event, action=Action.RESOLVE, severity=Severity.INFO)
+
+
+def on_migration_target(event: Event) -> None:
+    """Tell a tenant of a failure at its own target; one on whose account the migration runs hears it of that."""
+    own = Migration.every.filter(id=UUID(event.data["migration_id"]), tenant_id=event.tenant_id).exists()
+    if own:
+        return
+    failed = event.type == migration_events.TARGET_FAILED
+    severity, action = (Severity.ERROR, Action.TRIGGER) if failed else (Severity.INFO, Action.RESOLVE)
+    _about_migration(event, action=action, severity=severity)
+
+
+def _about_migration(event: Event, *, action: Action, severity: Severity, category: Category = Category.ALERT) -> None:
+    data = event.data
+    counts = {name: data[name] for name in ("status", "wave", "step", "done", "total", "reason") if name in data}
+    notify(
+        tenant_id=event.tenant_id,
+        action=action,
+        severity=severity,
+        category=category,
+        source=data["module"],
+        component=data["name"],
+        group=MIGRATIONS,
+        summary=news.sentence(event.type, data) if action is Action.TRIGGER else "",
+        dedup_key=migration_key(data) if category is Category.ALERT else None,
+        details={"migration_id": data["migration_id"], **counts},
+        links={"migration": f"/operations/migrations/{data['migration_id']}"},
+        by=BY,
+        cause_event_id=event.event_id,
+    )
+
+
+def migration_key(data: dict[str, Any]) -> str:
+    """Return the key of a migration's alert: of each tenant there is at most one open."""
+    return f"migration:{data['migration_id']}"
+
+
+def _severity(event: Event, *, default: Severity) -> Severity:
+    word = event.data.get("severity")
+    return Severity(word) if word in list(Severity) else default
 
 
 def job_key(job: Job) -> str:

@@ -18,13 +18,19 @@ from apps.evidence.queries import leaf_of_record
 from apps.jobs import queries as job_queries
 from apps.jobs.events import FAILED
 from apps.jobs.fingerprint import fingerprint, module_of, of_failure
+from apps.migrations import events as migration_events
+from apps.migrations import news
+from apps.migrations.news import Meaning
+from apps.migrations.operations.step_jobs import JOB_TYPE as MIGRATION_STEP
 from apps.tickets import events, telling
 from apps.tickets.lifecycle import Severity
 from apps.tickets.models import Ticket
 from apps.tickets.operations.opening import report
+from apps.tickets.operations.settling import settled
 from apps.tickets.operations.successes import awaited, concerned, succeeded
 from apps.tickets.trouble import Trouble
 
+MIGRATION = "migration"
 # What of another event's data may stand in a ticket: words and counts that say what kind of trouble it is.
 ABOUT = ("action", "component", "policy", "budget_per_hour", "category", "reason", "wave", "step")
 
@@ -49,8 +55,11 @@ def on_job_ended(event: Event) -> None:
 
 
 def on_job_failed(event: Event) -> None:
-    """Open a ticket about a job that failed for good, or count it. A plan's steps are their plan's trouble."""
-    if event.data.get("parent_id") is not None or event.tenant_id is None:
+    """Open a ticket about a job that failed for good, or count it.
+
+    A plan's steps are their plan's trouble, a migration's are the migration's.
+    """
+    if event.data.get("parent_id") is not None or event.tenant_id is None or event.data["type"] == MIGRATION_STEP:
         return
     job_id = UUID(event.data["job_id"])
     job = job_queries.ended(job_id)
@@ -111,15 +120,19 @@ def on_alert_undelivered(event: Event) -> None:
     _report(event, module=module, kind="alert.undelivered", about=about, issue=issue, source="alert", links=links)
 
 
-def on_migration_stalled(event: Event) -> None:
-    """Open a ticket: a migration makes no progress."""
+def on_migration_news(event: Event) -> None:
+    """Open a ticket about a migration that stalls or stops itself, one for each; resolve it when all is well."""
+    meaning = news.meaning(event.type, event.data)
     migration = str(event.data.get("migration_id") or event.subject)
-    module = str(event.data.get("module") or "migrations")
-    issue = f"Migration {migration} makes no progress"
-    links = [("migration", migration)]
-    _report(
-        event, module=module, kind="migration.stalled", about=migration, issue=issue, source="migration", links=links
-    )
+    if meaning is Meaning.TROUBLE:
+        module = str(event.data.get("module") or "migrations")
+        issue = news.sentence(event.type, event.data)
+        links = [("migration", migration)]
+        _report(event, module=module, kind=MIGRATION, about=migration, issue=issue, source=MIGRATION, links=links)
+    elif meaning is Meaning.WELL:
+        done = event.type == migration_events.COMPLETED
+        said = "it completed" if done else "every target is back at its version"
+        settled(source=MIGRATION, ref=migration, resolution=f"The migration is over: {said}.", sequence=event.sequence)
 
 
 def on_ticket_news(event: Event) -> None:

@@ -143,6 +143,16 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Migrations",
+                "items": [
+                    _item("Migrations", "upgrade", "migrations_migration"),
+                    _item("Targets", "my_location", "migrations_target"),
+                    _item("Steps", "stairs", "migrations_step"),
+                    _item("Waves", "waves", "migrations_wave"),
+                    _item("Approvals", "how_to_reg", "migrations_approval"),
+                ],
+            },
+            {
                 "title": "Runtime",
                 "items": [
                     _item("Environments", "dns", "jobs_environment"),

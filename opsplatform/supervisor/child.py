@@ -5,18 +5,16 @@ says when it ends, so that a worker can finish what it holds.
 """
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from opsplatform import os_processes
 from opsplatform.supervisor.procfile import Line
@@ -25,9 +23,31 @@ FIRST_BACKOFF_S = 0.1
 LONGEST_BACKOFF_S = 5.0
 STEADY_S = 10.0  # having lived this long, it is no longer failing to start
 LOG_LIMIT_BYTES = 20 * 2**20
-PR_SET_PDEATHSIG = 1
 
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+class Process(Protocol):
+    """A child process of ours, as `subprocess.Popen` shows one."""
+
+    @property
+    def pid(self) -> int:
+        """Its pid."""
+
+    def poll(self) -> int | None:
+        """Return None while it runs, then its exit code (negative: the signal)."""
+
+    def wait(self) -> int:
+        """Wait until it has ended and return its exit code."""
+
+
+class Forks(Protocol):
+    """What can start a process by forking instead."""
+
+    @property
+    def loading(self) -> bool:
+        """Whether it soon will be able to."""
+
+    def fork(self, *, arguments: list[str], variables: Mapping[str, str], folder: Path, log: Path) -> Process | None:
+        """Start a process; return None if that cannot be had now."""
 
 
 @dataclass(kw_only=True)
@@ -38,11 +58,12 @@ class Child:
     variables: Mapping[str, str]
     folder: Path
     log: Path
+    forks: Forks | None = None
     restarts: int = 0
     started_at: datetime | None = None
     mark: str | None = None
     due: float | None = 0.0  # on the monotonic clock: when to start (again); None while it runs
-    _process: "subprocess.Popen[bytes] | None" = None
+    _process: Process | None = None
     _backoff_s: float = FIRST_BACKOFF_S
     _since: float = field(default=0.0)
 
@@ -51,11 +72,15 @@ class Child:
         """The process's pid, None between two lives."""
         return self._process.pid if self._process else None
 
+    def starts_at(self) -> float | None:
+        """Return when it is to be started, on the monotonic clock; None while it runs or waits to be forked."""
+        return None if self.forks is not None and self.forks.loading else self.due
+
     def start(self) -> str | None:
         """Start it; return None, or why it could not be started (then it is due again later)."""
         arguments = self.line.arguments(variables=self.variables)
         try:
-            self._process = spawn(arguments=arguments, variables=self.variables, folder=self.folder, log=self.log)
+            self._process = self._launch(arguments)
         except OSError as error:
             self._again_later()
             return f"{arguments[0]}: {error.strerror}"
@@ -93,13 +118,24 @@ class Child:
             self._process.wait()
             self._process = None
 
+    def _launch(self, arguments: list[str]) -> Process:
+        forked = None
+        if self.forks is not None:
+            forked = self.forks.fork(arguments=arguments, variables=self.variables, folder=self.folder, log=self.log)
+        return forked or spawn(arguments=arguments, variables=self.variables, folder=self.folder, log=self.log)
+
     def _again_later(self) -> None:
         self.due = time.monotonic() + self._backoff_s
         self._backoff_s = min(self._backoff_s * 2, LONGEST_BACKOFF_S)
 
 
-def spawn(*, arguments: list[str], variables: Mapping[str, str], folder: Path, log: Path) -> "subprocess.Popen[bytes]":
-    """Start a process in its own session, its output going to `log`; on Linux it is told to stop when we die."""
+def spawn(
+    *, arguments: list[str], variables: Mapping[str, str], folder: Path, log: Path, handing: Sequence[int] = ()
+) -> "subprocess.Popen[bytes]":
+    """Start a process in its own session, its output going to `log`; on Linux it is told to stop when we die.
+
+    `handing` are file descriptors that it gets from us. (What comes before its exec is safe: we have one thread.)
+    """
     with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:  # noqa: PTH123
         return subprocess.Popen(
             arguments,
@@ -109,7 +145,8 @@ def spawn(*, arguments: list[str], variables: Mapping[str, str], folder: Path, l
             stdout=output,
             stderr=output,
             start_new_session=True,
-            **_followed(),
+            preexec_fn=partial(os_processes.follow, parent=os.getpid()) if os_processes.ON_LINUX else None,  # noqa: PLW1509
+            pass_fds=handing,
         )
 
 
@@ -118,17 +155,6 @@ def rotate(*, log: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size > LOG_LIMIT_BYTES:
             log.replace(log.with_name(f"{log.name}.1"))
-
-
-def _followed() -> dict[str, Any]:
-    """Return what makes the child follow our death; safe between fork and exec since the supervisor has one thread."""
-    return {"preexec_fn": partial(_follow, os.getpid(), _libc.prctl)} if _libc is not None else {}
-
-
-def _follow(parent: int, prctl: Callable[[int, int], int]) -> None:
-    prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # we died before the line above
-        os._exit(1)
 
 
 def _kill_group(leader: int) -> None:

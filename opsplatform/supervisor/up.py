@@ -18,9 +18,10 @@ from typing import Any
 from opsplatform import embedded, os_processes
 from opsplatform.embedded import home as homes
 from opsplatform.embedded.server import last_words
-from opsplatform.settings.environment import Environment
-from opsplatform.supervisor import state
+from opsplatform.settings.environment import CHECKOUT, Environment
+from opsplatform.supervisor import forkserver, state
 from opsplatform.supervisor.child import Child, rotate, spawn
+from opsplatform.supervisor.forkserver import ForkServer
 from opsplatform.supervisor.procfile import Line
 
 GRACE_S = 45.0  # a worker's grace (20 s), and time enough for whoever has to write its last words to a slow database
@@ -45,6 +46,7 @@ class Supervisor:
         self.parent = parent
         self.lines = lines
         self.children: list[Child] = []
+        self.forkserver: ForkServer | None = None
         self.ready = False
         self.began = datetime.now(UTC)
         self._asked_at: float | None = None
@@ -122,12 +124,19 @@ class Supervisor:
         metrics = self.home / "run" / "metrics"
         shutil.rmtree(metrics, ignore_errors=True)
         metrics.mkdir(mode=0o700)
+        forkable = [line for line in self.lines if forkserver.command_of(line) is not None]
+        if len(forkable) > 1 and self.folder == CHECKOUT and os_processes.adopt_orphans():
+            self.forkserver = ForkServer(**self._surroundings(forkserver.line_for(forkable)))
         for line in self.lines:
-            log = self.home / "logs" / f"{line.name}.log"
-            rotate(log=log)
-            child = Child(line=line, variables=self._variables(line.name), folder=self.folder, log=log)
+            forks = self.forkserver if line in forkable else None
+            child = Child(**self._surroundings(line), forks=forks)
             line.arguments(variables=child.variables)  # a defect in any line shows before anything starts
             self.children.append(child)
+
+    def _surroundings(self, line: Line) -> dict[str, Any]:
+        log = self.home / "logs" / f"{line.name}.log"
+        rotate(log=log)
+        return {"line": line, "variables": self._variables(line.name), "folder": self.folder, "log": log}
 
     def _variables(self, name: str) -> dict[str, str]:
         """Return the surroundings of the process `name`."""
@@ -176,20 +185,26 @@ class Supervisor:
     def _keep(self) -> None:
         """Note what died, start what is due."""
         changed = False
-        for child in self.children:
+        for child in self._kept():
             code = child.died()
             if code is not None:
                 changed = True
                 how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"died with code {code}"
                 said = last_words(child.log) if code > 0 else ""
                 self._say(child.line.name, f"{how}{f': {said[:200]}' if said else ''}")
-            if child.due is not None and time.monotonic() >= child.due:
+            due = child.starts_at()
+            if due is not None and time.monotonic() >= due:
                 changed = True
                 why = child.start()
                 what = "restarted" if child.restarts else "started"
                 self._say(child.line.name, f"cannot be started: {why}" if why else f"{what} (pid {child.pid})")
+        os_processes.collect_orphans(kept=[child.pid for child in self._kept() if child.pid])
         if changed:
             self._write()
+
+    def _kept(self) -> list[Child]:
+        """Return what is kept running, the fork server first: others wait for it."""
+        return [*([self.forkserver] if self.forkserver else []), *self.children]
 
     def _revive_servers(self) -> None:
         if time.monotonic() < self._servers_due:
@@ -229,7 +244,7 @@ class Supervisor:
 
     def _pause(self) -> float:
         """Return how long nothing is due; a dying child or a signal wakes us before."""
-        dues = [child.due for child in self.children if child.due is not None]
+        dues = [due for child in self._kept() if (due := child.starts_at()) is not None]
         if not self.ready:
             dues.append(self._ready_due)
         return max(0.0, min([due - time.monotonic() for due in dues] + [TICK_S]))
@@ -241,10 +256,10 @@ class Supervisor:
         if self.children:
             self._say("supervisor", "stopping")
         self.ready = False
-        for child in self.children:
+        for child in self._kept():
             child.ask_to_stop()
         deadline = time.monotonic() + GRACE_S
-        running = [child for child in self.children if child.pid is not None]
+        running = [child for child in self._kept() if child.pid is not None]
         while running and time.monotonic() < deadline and not self._asked_again:
             running = [child for child in running if child.died() is None]
             if running:
@@ -281,28 +296,20 @@ class Supervisor:
             self._asked_again = True
 
     def _wait(self, seconds: float) -> None:
-        if select.select([self._woken], [], [], seconds)[0]:
+        listening = self.forkserver.listened_to() if self.forkserver else []
+        if self._woken in select.select([self._woken, *listening], [], [], seconds)[0]:
             with contextlib.suppress(BlockingIOError):
                 self._woken.recv(4096)
 
     def _write(self) -> None:
-        processes: list[dict[str, Any]] = [
-            {
-                "name": child.line.name,
-                "pid": child.pid,
-                "mark": child.mark if child.pid else None,
-                "started_at": _stamp(child.started_at),
-                "restarts": child.restarts,
-            }
-            for child in self.children
-        ]
         document: Mapping[str, Any] = {
             "pid": os.getpid(),
             "mark": os_processes.birth_mark(pid=os.getpid()),
             "started_at": _stamp(self.began),
             "ready": self.ready,
             "addresses": state.addresses(environment=self.environment),
-            "processes": processes,
+            "forkserver": _told(self.forkserver) if self.forkserver else None,
+            "processes": [_told(child) for child in self.children],
         }
         homes.write_json(path=state.path(home=self.home), document=document)
 
@@ -317,6 +324,16 @@ class Supervisor:
         with contextlib.suppress(OSError):  # the terminal may be gone; that is when stopping well matters most
             sys.stdout.write(f"{text}\n")
             sys.stdout.flush()
+
+
+def _told(child: Child) -> dict[str, Any]:
+    return {
+        "name": child.line.name,
+        "pid": child.pid,
+        "mark": child.mark if child.pid else None,
+        "started_at": _stamp(child.started_at),
+        "restarts": child.restarts,
+    }
 
 
 def _stamp(moment: datetime | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -26,6 +27,20 @@ def test_the_restarted_process_takes_over_within_10_s(plane: Plane, caller: Call
         what="the job ran and its end is in the log",
         within_s=10,
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="loops are forked on Linux only")
+def test_the_fork_server_is_killed_and_nobody_misses_it(plane: Plane, caller: Caller, truth: Truth) -> None:
+    before = {name: process["pid"] for name, process in plane.processes().items()}
+    server = plane.state()["forkserver"]["pid"]
+    os.kill(server, signal.SIGKILL)
+    for name in ("relay", "worker-default"):
+        plane.kill(name, within_s=60)
+    wait_for(lambda: plane.state()["forkserver"]["pid"] not in {None, server}, what="the server is back")
+    job_id = caller.submit("ops.noop")["job_id"]
+    assert caller.wait(job_id, within_s=30)["outcome"] == "succeeded"
+    after = {name: process["pid"] for name, process in plane.processes().items()}
+    assert {name for name, pid in before.items() if after[name] != pid} == {"relay", "worker-default"}
 
 
 UNSEALED = "SELECT 1 FROM evidence_records WHERE number IS NULL"

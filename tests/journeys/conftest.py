@@ -9,8 +9,8 @@ import pytest
 
 from opsplatform import embedded
 from opsplatform.plane import Plane
-from tests.support.campaigns import Campaigns
 from tests.support.client import Truth
+from tests.support.release import Campaigns
 from tests.support.shop import Shop
 
 

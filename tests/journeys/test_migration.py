@@ -11,12 +11,18 @@ import psutil
 import pytest
 
 from opsplatform.plane import Plane
-from tests.support.campaigns import STILL, Campaigns
 from tests.support.client import Caller, Truth, wait_for
 from tests.support.person import Person
+from tests.support.release import STILL, Campaigns
 from tests.support.shop import Shop
 
 EVENTS = "SELECT type, data FROM events WHERE subject = %s ORDER BY occurred_at, event_id"
+# The module's own business at one row: it waits for somebody.
+WAITS = """
+CREATE FUNCTION waits() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NEW; END $$;
+CREATE TRIGGER waits BEFORE UPDATE ON orders FOR EACH ROW WHEN (OLD.id = 2500) EXECUTE FUNCTION waits();
+"""
 TICKETS = """
 SELECT t.* FROM tickets t JOIN ticket_links l ON l.ticket_id = t.id WHERE l.kind = 'migration' AND l.ref = %s
 """
@@ -73,7 +79,7 @@ def test_tenants_are_upgraded_in_waves_and_one_that_drifted_is_set_aside(
     told = [each["type"].rpartition(".")[2] for each in truth.rows(EVENTS, migration_id)]
     assert told[0] == "requested"
     assert [each for each in told if not each.startswith("target_")] == [
-        "requested", "planned", "started", "wave_started", "wave_passed", "wave_started", "wave_passed", "completed",
+        "requested", "planned", "approved", "started", "wave_started", "wave_passed", "wave_started", "wave_passed", "completed",
     ]  # fmt: skip
     assert told.count("target_upgraded") == 4
 
@@ -150,9 +156,12 @@ def test_a_stalled_backfill_is_paused_within_its_deadline_and_ticketed(
 ) -> None:
     tenants = names(1)
     shop.open_for(tenants, orders=3000)
-    with shop.session(tenants[0], autocommit=False) as blocker:
-        blocker.execute("SELECT * FROM orders WHERE id = 2500 FOR UPDATE")
-        migration_id = campaigns.begin(tenants=tenants)
+    shop.execute(tenants[0], WAITS)
+    migration_id = campaigns.ask(tenants=tenants)
+    campaigns.until(migration_id, "awaiting_approval")
+    with shop.session(tenants[0]) as blocker:
+        blocker.execute("SELECT pg_advisory_lock(42)")
+        campaigns.approve(migration_id)
         found = campaigns.still(migration_id, within_s=60)
         assert (found["status"], found["reason"]["code"]) == ("paused", "stalled"), found
     (ticket,) = wait_for(
@@ -162,6 +171,7 @@ def test_a_stalled_backfill_is_paused_within_its_deadline_and_ticketed(
     assert ticket["status"] == "open"
     (stalled,) = truth.rows("SELECT * FROM events WHERE subject = %s AND type LIKE '%%stalled'", migration_id)
     assert stalled["data"]["step"] == "fill_total"
+    assert 0 < stalled["data"]["done"] < stalled["data"]["total"]
 
     campaigns.command(migration_id, "retry")
     campaigns.until(migration_id, "succeeded")

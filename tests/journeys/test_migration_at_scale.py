@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from tests.journeys.test_migration import names
-from tests.support.campaigns import Campaigns
+from tests.support.release import Campaigns
 from tests.support.shop import Shop
 
 TENANTS, ORDERS = 200, 5_000

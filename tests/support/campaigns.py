@@ -1,78 +1,87 @@
-"""Somebody who runs migrations of a plane, through its API: a module that asks, and a person who approves."""
+"""Migrations as tests of their surface need them: asked for over HTTP, planned and begun as the migrator would."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
-from opsplatform.plane import Plane
-from tests.support.client import Caller, wait_for
-from tests.support.person import Person
+from apps.migrations import registry
+from apps.migrations.definition import Risk
+from apps.migrations.models import Migration
+from apps.migrations.operations import planning
+from apps.migrations.operations.planning import Plan, Planned, SetAside
+from tests.integration.conftest import Control
+from tests.support.api import Module, said
 
-STILL = {"succeeded", "reverted", "failed", "paused", "inconclusive"}
+MIGRATE = "/operations/migrate"
+MIGRATIONS = "/operations/migrations"
+SCOPES = "migrations:run migrations:approve migrations:read"
+CRM = {"definition": "crm", "version_to": "1.5", "targets": {"tenants": ["acme"]}}
+CHECKSUM = "sha256:" + "ab" * 32
+LIKELY_S = 600
 
 
-class Campaigns(Caller):
-    """A platform module that may run migrations of every tenant; `operator`, a person, approves what it asks for."""
+def asked(module: Module, *tenants: str, **more: Any) -> dict[str, Any]:
+    """Return a migration of the crm that a module asks for."""
+    body = {**CRM, "targets": {"tenants": list(tenants or ("acme",))}, **more}
+    return said(module.post(body, path=MIGRATE), 202)
 
-    def __init__(self, *, plane: Plane, subject: str = "release") -> None:
-        super().__init__(
-            url=plane.url,
-            home=plane.home,
-            tenants=["*"],
-            scope="migrations:run migrations:read jobs:read",
-            subject=subject,
+
+def document(
+    waves: Sequence[Sequence[str]], *, set_aside: Sequence[str] = (), definition: str = "crm"
+) -> dict[str, Any]:
+    """Return a plan as the planner writes one."""
+    return {
+        "definition": {"name": definition, "from": "1.4", "to": "1.5", "checksum": CHECKSUM},
+        "targets": sum(len(wave) for wave in waves),
+        "waves": [{"number": number, "targets": list(wave)} for number, wave in enumerate(waves)],
+        "set_aside": [
+            {"target": each, "reason": "schema_differs", "version": "1.4", "differs": ["column customers.nick"]}
+            for each in set_aside
+        ],
+        "steps": [{"name": "add_region", "phase": "expand", "kind": "sql", "checksum": CHECKSUM}],
+        "rehearsal": {
+            "on": f"tenant_{waves[0][0]}" if waves and waves[0] else None,
+            "steps": [{"name": "add_region", "direction": "up", "seconds": 0.1, "locks": [], "rows": 0}],
+            "came_back": True,
+            "problem": None,
+            "not_cloned": [],
+        },
+        "estimate": {"duration_s": {"low": 60, "likely": LIKELY_S, "high": 900}},
+        "risk": "medium",
+        "risk_reasons": ["drop_country: takes something away"],
+        "approvals": 1,
+        "findings": [],
+    }
+
+
+def planned(
+    control: Control,
+    migration_id: str,
+    *waves: Sequence[str],
+    set_aside: Sequence[str] = (),
+    approvals: int = 1,
+) -> None:
+    """Lay a plan, as the migrator does once it has made one."""
+    with control():
+        row = Migration.objects.get(id=UUID(migration_id))
+        definition = registry.find(name=row.name, version_to=row.version_to, version_from=row.version_from)
+        plan = Plan(
+            document=document(waves, set_aside=set_aside),
+            checksum=CHECKSUM,
+            risk=Risk.MEDIUM,
+            approvals=approvals,
+            waves=[[Planned(key, key, "1.4", CHECKSUM) for key in wave] for wave in waves],
+            set_aside=[
+                SetAside(key, key, "schema_differs", "1.4", CHECKSUM, ["column customers.nick"]) for key in set_aside
+            ],
         )
-        self._plane = plane
+        planning.lay(plan, migration_id=row.id, definition=definition)
 
-    def ask(self, *, tenants: list[str], version: str = "1.5", **more: Any) -> str:
-        """Ask for the migration of some tenants' shops; return its id."""
-        body = {
-            "tenant_id": tenants[0],
-            "definition": "shop",
-            "version_to": version,
-            "targets": {"tenants": tenants},
-            **more,
-        }
-        answer = self.request("POST", "/operations/migrate", json=body)
-        assert answer.status_code == 202, answer.text
-        return str(answer.json()["id"])
 
-    def begin(
-        self, *, tenants: list[str], version: str = "1.5", people: tuple[str, ...] = ("operator",), **more: Any
-    ) -> str:
-        """Ask for a migration, and have people approve it once it is planned; return its id."""
-        migration_id = self.ask(tenants=tenants, version=version, **more)
-        self.until(migration_id, "awaiting_approval")
-        for name in people:
-            with Person(url=self._plane.url, home=self._plane.home, name=name) as person:
-                answer = person.post(f"/operations/migrations/{migration_id}/approve", note="seen")
-                assert answer.status_code == 202, answer.text
-        return migration_id
-
-    def read(self, migration_id: str) -> dict[str, Any]:
-        """Return a migration as the API shows it."""
-        answer = self.request("GET", f"/operations/migrations/{migration_id}")
-        assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.json()
-        return found
-
-    def until(self, migration_id: str, *statuses: str, within_s: float = 90) -> dict[str, Any]:
-        """Return a migration once it stands at one of `statuses`; fail at once where it stands still at another."""
-
-        def there() -> dict[str, Any] | None:
-            found = self.read(migration_id)
-            if found["status"] in statuses:
-                return found
-            assert found["status"] not in {"succeeded", "reverted", "failed"}, f"{found['status']}: {found['reason']}"
-            return None
-
-        return wait_for(there, what=f"the migration is {' or '.join(statuses)}", within_s=within_s)
-
-    def still(self, migration_id: str, *, within_s: float = 90) -> dict[str, Any]:
-        """Return a migration once nothing of it moves by itself."""
-        return self.until(migration_id, *STILL, within_s=within_s)
-
-    def command(self, migration_id: str, what: str) -> None:
-        """Ask something of a migration."""
-        answer = self.request("POST", f"/operations/migrations/{migration_id}/{what}", json={"reason": "the test asks"})
-        assert answer.status_code in {200, 202}, answer.text
+def begun(control: Control, migration_id: str, *waves: Sequence[str], set_aside: Sequence[str] = ()) -> None:
+    """Plan a migration that needs nobody's approval, and begin it."""
+    planned(control, migration_id, *waves, set_aside=set_aside, approvals=0)
+    with control():
+        assert planning.start(UUID(migration_id))

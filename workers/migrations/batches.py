@@ -82,7 +82,10 @@ def _begin(work: Work, batches: Batches) -> tuple[str | None, int, int | None] |
     begun = work.transact(look)
     if begun is None or begun[2] is not None:
         return begun
-    return begun[0], begun[1], work.transact(lambda _: batches.total(work))
+    try:
+        return begun[0], begun[1], work.transact(lambda _: batches.total(work))
+    except TooSlowError:  # a table without statistics, and larger than it can be counted in time
+        return begun[0], begun[1], None
 
 
 def _made(

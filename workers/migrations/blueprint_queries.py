@@ -217,7 +217,7 @@ PIECES: Final = (
 )  # fmt: skip
 
 TABLES: Final = f"""
-SELECT c.relname, c.reltuples, pg_table_size(c.oid), array_agg(a.attname::text ORDER BY a.attnum),
+SELECT c.relname, c.reltuples, pg_relation_size(c.oid), array_agg(a.attname::text ORDER BY a.attnum),
        array_agg(format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum),
        array_agg(coalesce(e.typnamespace, t.typnamespace) = c.relnamespace ORDER BY a.attnum)
   FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped

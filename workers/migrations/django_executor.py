@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Thread
@@ -33,6 +34,7 @@ def main() -> None:
         _set_up(asked)
         _migrate(asked, say)
     except Exception as error:  # noqa: BLE001 - whatever it is, a word goes back that quotes no row
+        traceback.print_exc()  # to the tenant's own storage
         say({"error": _meaning(error)})
     else:
         say({"ended": True})
@@ -44,7 +46,7 @@ def _end_with_parent() -> None:
 
 
 def _voice() -> Say:
-    """Return what speaks to the parent; what the module's own code prints goes to nobody."""
+    """Return what speaks to the parent; what the module's own code prints goes where errors go."""
     line = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
@@ -66,6 +68,7 @@ def _set_up(asked: Mapping[str, Any]) -> None:
         settings.DATABASE_ROUTERS = []
         django.setup()
     except Exception:  # noqa: BLE001 - the module's own code, and its text may say anything
+        traceback.print_exc()
         raise PermanentError("the module's settings cannot be used", code="bad_settings") from None
 
 

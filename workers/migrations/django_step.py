@@ -10,10 +10,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from queue import Empty, Queue
 from threading import Thread
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import psycopg
 
@@ -23,6 +24,7 @@ from workers.migrations.ledger import Session, State
 from workers.migrations.work import Direction, Work
 
 _LOOK_S: Final = 0.2
+_MOST_BYTES: Final = 64 * 1024
 _OURS: Final = ("DATABASE_URL", "BROKER_URL", "SENTRY_DSN", "EMAIL_URL", "DJANGO_SETTINGS_MODULE")
 _WORDS: Final = {
     "fenced_off": "a newer attempt is at the step",
@@ -77,25 +79,38 @@ def _executed(work: Work, asked: Mapping[str, Any]) -> int:
 
     Raises psycopg.Error of the server's SQLSTATE, PermanentError, RetryableError.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-m", "workers.migrations.django_executor"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # a traceback may quote a row
-        text=True,
-        env={
-            **{name: value for name, value in os.environ.items() if name not in _OURS and not name.startswith("OPS_")},
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        },
-    )
-    try:
-        return _heard(work, process, asked)
-    finally:
-        process.kill()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
-        process.wait()
+    theirs = {name: value for name, value in os.environ.items() if name not in _OURS and not name.startswith("OPS_")}
+    with tempfile.TemporaryFile() as printed:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "workers.migrations.django_executor"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=printed,
+            text=True,
+            env={**theirs, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+        try:
+            return _heard(work, process, asked)
+        except (psycopg.Error, PermanentError, RetryableError):
+            process.kill()
+            process.wait()
+            _keep(work, printed)
+            raise
+        finally:
+            process.kill()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+            process.wait()
+
+
+def _keep(work: Work, printed: IO[bytes]) -> None:
+    """Put what the module printed, its traceback at the end, where its tenant's data may stand."""
+    printed.seek(max(0, printed.seek(0, os.SEEK_END) - _MOST_BYTES))
+    path = f"{work.ctx.folder}/django.txt"
+    with work.ctx.open(path, "wb") as file:
+        file.write(printed.read())
+    work.ctx.log("what the module printed is kept", level="warning", path=path)
 
 
 def _heard(work: Work, process: subprocess.Popen[str], asked: Mapping[str, Any]) -> int:

@@ -107,7 +107,8 @@ class Ledger:
                 if theirs > self.token:
                     raise FencedOffError("a newer attempt is at the step")
                 if waited_s > _GRACE_S and theirs >= 0:
-                    connection.execute("SELECT pg_terminate_backend(%s)", [process])
+                    with suppress(psycopg.errors.InsufficientPrivilege):  # another role's: it has to end by itself
+                        connection.execute("SELECT pg_terminate_backend(%s)", [process])
             if waited_s > _SEIZE_S:
                 raise RetryableError("another attempt is at the target", code="busy")
             time.sleep(_LOOK_S)

@@ -98,6 +98,8 @@ def _shown(forecast: Forecast) -> Iterator[tuple[Risk, str]]:
     trouble = forecast.rehearsal.trouble
     if trouble is not None and trouble.code in _NOT_TRIED:
         yield Risk.MEDIUM, f"rehearsal: it could not be tried to its end ({trouble.code})"
+    elif trouble is not None and trouble.doubtful:
+        yield Risk.MEDIUM, f"rehearsal: {trouble.step} answers no on a copy, which has only some of the rows"
     elif trouble is not None and trouble.code == "did_not_come_back":
         yield Risk.HIGH, f"rehearsal: undone, it leaves {', '.join(trouble.differs[:3])} otherwise than before"
     elif trouble is not None:

@@ -161,6 +161,8 @@ def _read(asked: Asked) -> list[Found]:
         ]
 
     broom = _Broom(asked)
+    # Most have one schema, and a thousand copies of its names would be many.
+    schemas: dict[str | None, Mapping[str, str] | None] = {}
 
     def one(item: tuple[str, str]) -> Found:
         key, tenant = item
@@ -172,7 +174,7 @@ def _read(asked: Asked) -> list[Found]:
             tenant_id=tenant,
             version=read.version,
             digest=read.digest,
-            objects=read.objects,
+            objects=schemas.setdefault(read.digest, read.objects),
             size_bytes=read.size_bytes,
             problem=read.problem,
         )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
+from django.db.models import Sum
+
 from apps.migrations.definition import Definition
-from apps.migrations.models import Migration, Target
+from apps.migrations.models import Migration, Step, Target
 from apps.migrations.operations import targets
 from workers.migrations import reading
 from workers.migrations.errands import Errands
@@ -32,8 +34,10 @@ class Readings:
             version = target.version_before if back else definition.version_to
             targets.verified(target_id, back=back, version=version, digest=None)
             return
+        # An answer that was fetched before the target was at work again says nothing of what it is now.
+        runs = Step.objects.filter(target_id=target_id).aggregate(all=Sum("run"))["all"]
         answer = self._errands.ask(
-            ("reading", target_id, back),
+            ("reading", target_id, back, runs),
             lambda: reading.read(
                 definition, account=migration.tenant_id, tenant_id=target.tenant_id, target=target.key
             ),

@@ -12,7 +12,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from apps.jobs.types import PermanentError
+from apps.jobs.types import Cancelled, PermanentError
 from apps.migrations.definition import Phase
 from workers.migrations import batches, statements
 from workers.migrations.ledger import Session, State
@@ -50,10 +50,16 @@ def run(work: Work) -> None:
 def verify(work: Work, text: str) -> None:
     """Ask the target a question, then note that it was answered by true; raises VerifyFailedError."""
 
+    def asked_before(_: Session) -> bool:
+        with work.unless_done() as standing:
+            return standing is None
+
     def ask(connection: Session) -> list[tuple[Any, ...]]:
         connection.execute("SET TRANSACTION READ ONLY")
         return rows(connection, text)
 
+    if work.transact(asked_before):
+        return
     if not holds(work.transact(ask)):
         raise VerifyFailedError("the target does not answer as it should")
     work.transact(lambda _: _mark(work))
@@ -147,7 +153,7 @@ def _alone(work: Work, statement: bytes, *, resumed: bool) -> None:
 
     try:
         work.tried(body)
-    except PermanentError:
+    except (PermanentError, Cancelled):  # nobody may come after it
         if index is not None:
             _clear(work, index)
         raise

@@ -18,7 +18,7 @@ from apps.migrations.definition import Check, Definition, Kind
 from apps.migrations.gates import Found, Verdict
 from apps.migrations.models import Migration, Target, Wave
 from apps.migrations.operations import moving
-from apps.migrations.operations.steps import filled
+from apps.migrations.operations.step_jobs import filled
 from apps.tenancy.context import across_tenants, in_tenant
 from workers.migrations import judging
 from workers.migrations.errands import Errands
@@ -56,7 +56,7 @@ class Verdicts:
         if not any(each.kind is not Kind.JOB for each in definition.gates.checks):
             return []
         answer = self._errands.ask(
-            ("checks", migration.id, wave.number, migration.stage),
+            ("checks", migration.id, wave.number, _place(migration, wave)),
             lambda: judging.checks(definition, account=migration.tenant_id, asked=asked),
         )
         if answer is None:

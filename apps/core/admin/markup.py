@@ -62,6 +62,17 @@ def badge(word: str, colour: str = "default") -> SafeString:
     return format_html('<span class="ops-badge ops-{}">{}</span>', colour, word)
 
 
+def bar(part: float, colour: str = "primary") -> SafeString:
+    """Return a bar that is filled by a part of 1, with the percentage to be read."""
+    percent = round(100 * min(max(part, 0.0), 1.0))
+    return format_html(
+        '<div class="ops-bar" role="progressbar" aria-valuenow="{0}" aria-valuemin="0" aria-valuemax="100"'
+        ' title="{0} %"><div class="ops-{1}" style="width: {0}%"></div></div>',
+        percent,
+        colour,
+    )
+
+
 def moment(instant: str | None) -> SafeString | str:
     """Return an instant as the API writes it, to the millisecond, in one line."""
     if not instant:

@@ -36,7 +36,7 @@ class Migration(migrations.Migration):
                 ('progress', models.FloatField(default=0)),
                 ('evidence_ref', models.UUIDField(help_text='the record of its last transition', null=True)),
                 ('asked', models.JSONField(default=dict, help_text='targets, waves, baseline and the expected plan, as requested')),
-                ('order', models.CharField(choices=[('go_on', 'go_on'), ('pass_wave', 'pass_wave'), ('retry', 'retry')], help_text='what a person asked of its waves, to be done', max_length=24, null=True)),
+                ('order', models.CharField(choices=[('go_on', 'go_on'), ('pass_wave', 'pass_wave'), ('retry', 'retry')], help_text='what a person asked of its waves, to be carried out', max_length=24, null=True)),
                 ('dry_run', models.BooleanField(default=False)),
                 ('drill', models.BooleanField(default=False)),
                 ('plan', models.JSONField(null=True)),

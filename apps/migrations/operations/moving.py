@@ -145,6 +145,17 @@ def pause(migration_id: UUID, *, code: str, why: str) -> None:
             halt(held, code=code, then=OnFailure.PAUSE, why=why, wave=None, tells=[], facts={})
 
 
+def lose(migration_id: UUID, *, why: str) -> None:
+    """Stop a migration whose definition is gone, or is another: nobody knows its way forward, or back, any more."""
+    with transaction.atomic():
+        held = hold(migration_id)
+        if held.state is State.RUNNING:
+            halt(held, code="definition_changed", then=OnFailure.PAUSE, why=why, wave=None, tells=[], facts={})
+        elif held.state is State.REVERTING:
+            tells = [(events.FAILED, {"severity": "critical"})]
+            write(Change(move=Move.STICK, code="definition_changed", why=why, tells=tells), held=held)
+
+
 def doubt(migration_id: UUID, *, code: str, why: str, facts: Mapping[str, Any]) -> None:
     """Stop until a person has judged what a gate could not."""
     with transaction.atomic():

@@ -6,7 +6,7 @@ to the target, the target's own ledger knows; what is written here says how the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -17,19 +17,18 @@ from django.db import connection, transaction
 from apps.core.database import ClockTimestamp
 from apps.jobs import points
 from apps.jobs.operations import control
+from apps.jobs.operations.asking import asked_ahead
 from apps.jobs.operations.submit import NotTakenError, Submission, Submitted, submit
-from apps.jobs.types import REGISTRY, UnknownJobTypeError
-from apps.migrations import definition as definitions
+from apps.jobs.types import UnknownJobTypeError
 from apps.migrations import events, stall
-from apps.migrations.definition import Definition, Kind, Phase
+from apps.migrations.definition import Definition, Phase
 from apps.migrations.lifecycle import State, StepState
 from apps.migrations.models import Migration, Step, Target
 from apps.migrations.operations.moving import halt
+from apps.migrations.operations.step_jobs import DOWN, UP, BadParamsError, submission_of
 from apps.migrations.operations.writing import Change, ChangedMeanwhileError, hold, write
 from apps.tenancy.context import in_tenant
 
-JOB_TYPE = "migration.step"
-UP, DOWN = "up", "down"
 # What a step's next job may follow, by its direction.
 NEEDS_FIRST = {UP: [StepState.PENDING], DOWN: [StepState.PENDING, StepState.DONE, StepState.FAILED]}
 WANTED = "SELECT status, contract_begun_at IS NOT NULL FROM migrations WHERE id = %s FOR SHARE"
@@ -84,10 +83,6 @@ UPDATE migrations m SET progress = found.part FROM (
       FROM migration_steps s WHERE s.migration_id = %(migration)s GROUP BY s.migration_id) AS found
  WHERE m.id = found.migration_id AND abs(m.progress - found.part) >= 0.0005
 """
-
-
-class BadParamsError(Exception):
-    """A definition's params are none that the job type takes."""
 
 
 class AtWork(NamedTuple):
@@ -163,18 +158,21 @@ def begin(step_id: UUID, *, direction: str, definition: Definition) -> Submitted
     A limit's refusal lets the step wait as long as the limit says; any other fails it. With nothing written, lets
     `DecisionPointAwayError` through, and raises `ChangedMeanwhileError` where the migration wants no such job by now.
     """
-    with in_tenant(_tenant_of(step_id)):
-        step = Step.objects.select_for_update().filter(step_id=step_id, state__in=NEEDS_FIRST[direction]).first()
-        if step is None:
+    tenant_id = _tenant_of(step_id)
+    with in_tenant(tenant_id):
+        submission = _prepared(step_id, direction=direction, definition=definition)
+    if submission is None:
+        return None
+    # A remote decision point is asked outside of any transaction.
+    asked = asked_ahead([submission], points=points.in_force())
+    with in_tenant(tenant_id):
+        submission = _prepared(step_id, direction=direction, definition=definition)
+        step = Step.objects.get(step_id=step_id)
+        if submission is None:
             return None
-        target = Target.objects.get(target_id=step.target_id)
-        migration = Migration.every.get(id=step.migration_id)
         try:
-            submission = _submission(
-                step, target=target, migration=migration, direction=direction, definition=definition
-            )  # fmt: skip
-            made = submit(submission, points=points.in_force())
-        except (NotTakenError, UnknownJobTypeError, BadParamsError) as error:
+            made = submit(submission, points=asked)
+        except NotTakenError as error:
             _fail(step, direction=direction, code="job_not_taken", why=str(error))
             return None
         _still_wanted(step, direction=direction)
@@ -210,89 +208,22 @@ def skip(step_id: UUID) -> None:
     )
 
 
-def sets_version(step: definitions.Step, *, direction: str, definition: Definition) -> str | None:
-    """Return the version that a target has once this step is through, where the step is the one to write it.
-
-    The last one before contract that reaches into the target, or on the way back the first one.
-    """
-    writers = [
-        each for each in definition.steps if each.kind is not Kind.JOB and each.phase is not Phase.CONTRACT
-    ]  # fmt: skip
-    if not writers:
+def _prepared(step_id: UUID, *, direction: str, definition: Definition) -> Submission | None:
+    """Return the submission of a step's next job, its row held; None where it moved on, or fails for what it says."""
+    step = Step.objects.select_for_update().filter(step_id=step_id, state__in=NEEDS_FIRST[direction]).first()
+    if step is None:
         return None
-    if direction == UP:
-        return definition.version_to if step.name == writers[-1].name else None
-    return definition.version_from if step.name == writers[0].name else None
+    target = Target.objects.get(target_id=step.target_id)
+    migration = Migration.every.get(id=step.migration_id)
+    try:
+        return submission_of(step, target=target, migration=migration, direction=direction, definition=definition)
+    except (UnknownJobTypeError, BadParamsError) as error:
+        _fail(step, direction=direction, code="job_not_taken", why=str(error))
+        return None
 
 
 def _tenant_of(step_id: UUID) -> str:
     return Step.every.values_list("tenant_id", flat=True).get(step_id=step_id)
-
-
-def _submission(
-    step: Step, *, target: Target, migration: Migration, direction: str, definition: Definition
-) -> Submission:  # fmt: skip
-    defined = definition.step(step.name)
-    if defined.kind is Kind.JOB:
-        job_type = (defined.job_type if direction == UP else defined.revert_job_type) or ""
-        given = defined.params if direction == UP else defined.revert_params
-        params = filled(given, target=target.key, migration=migration)
-    else:
-        job_type = JOB_TYPE
-        params = _params(step, target=target, migration=migration, direction=direction, definition=definition)
-    found = REGISTRY.offered(job_type) if defined.kind is Kind.JOB else REGISTRY.get(job_type)
-    if wrong := found.problems(params):
-        raise BadParamsError(f"params of {job_type}: {wrong[0].path or '/'} {wrong[0].message}")
-    return Submission(
-        tenant_id=step.tenant_id,
-        job_type=found,
-        params=params,
-        submitted_by=migration.requested_by,
-        trigger="system",
-        timeout_s=defined.timeout_s,
-        concurrency_key=f"migration:{target.target_id}",
-    )
-
-
-def _params(
-    step: Step, *, target: Target, migration: Migration, direction: str, definition: Definition
-) -> dict[str, Any]:  # fmt: skip
-    said: dict[str, Any] = {
-        "migration": str(migration.id),
-        "account": migration.tenant_id,
-        "definition": {
-            "name": definition.name,
-            "from": definition.version_from,
-            "to": definition.version_to,
-            "checksum": migration.definition_checksum,
-        },
-        "target": target.key,
-        "step": step.name,
-        "direction": direction,
-        "run": step.run + 1,
-    }
-    version = sets_version(definition.step(step.name), direction=direction, definition=definition)
-    return said if version is None else {**said, "sets_version": version}
-
-
-def filled(params: Mapping[str, Any], *, target: str, migration: Migration) -> dict[str, Any]:
-    """Return a job step's params with what stands for the target and the versions put in: whole values only."""
-    words = {
-        "${target}": target,
-        "${version_from}": migration.version_from,
-        "${version_to}": migration.version_to,
-        "${migration}": str(migration.id),
-    }
-
-    def put(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {name: put(each) for name, each in value.items()}
-        if isinstance(value, Sequence) and not isinstance(value, str):
-            return [put(each) for each in value]
-        return words.get(value, value) if isinstance(value, str) else value
-
-    found: dict[str, Any] = put(params)
-    return found
 
 
 def _still_wanted(step: Step, *, direction: str) -> None:

@@ -1,4 +1,4 @@
-"""`manage.py docs [--check]`: the documents that code writes: the life of a job, the API's description.
+"""`manage.py docs [--check]`: the documents that code writes: lives of jobs and migrations, the API's description.
 
 Needs no running service. `--check` writes nothing and ends with code 1, naming each file that is out of step.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from drf_spectacular.renderers import OpenApiYamlRenderer
 
 from apps.jobs import lifecycle
 from apps.jobs.lifecycle import COSTS_ATTEMPT, HOLDING_SLOT, OUTCOMES, TRANSITIONS, WAITING, Ending, Move, State
+from apps.migrations import lifecycle as migrations
 from opsplatform import asyncapi
 
 STEP = "python manage.py docs"
@@ -29,7 +31,7 @@ MEMBER = re.compile(r'^    [A-Z_]+ = "(?P<value>[a-z_]+)"(?:\s+# (?P<meaning>.+)
 class Command(BaseCommand):
     """Write the generated documents, or say which are out of step."""
 
-    help = "Write docs/lifecycles/job.md, openapi.yaml and asyncapi.yaml; with --check, say which is out of step."
+    help = "Write docs/lifecycles/, openapi.yaml and asyncapi.yaml; with --check, say which is out of step."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -150,7 +152,81 @@ def _ending(ending: Ending) -> tuple[str, ...]:
     return f"`{ending}`", costs, *follows, _meanings(Ending)[ending]
 
 
-def _meanings(kind: type[State] | type[Ending]) -> dict[str, str]:
+LIFE_OF_A_MIGRATION = """\
+# The life of a migration
+
+Written by `{step}` from `apps/migrations/lifecycle.py`, which alone decides it.
+What a migration does next, and what its waves, targets and steps go through meanwhile, is decided in
+`apps/migrations/campaign.py`; for operators: [migrations](../migrations.md).
+
+```mermaid
+{diagram}
+```
+
+## States
+
+{states}
+
+## Moves
+
+{moves}
+
+## Its targets
+
+{targets}
+
+## Their steps
+
+{steps}
+
+## Its waves
+
+{waves}
+"""
+
+
+def life_of_a_migration() -> str:
+    """Return the page drawn from the transition table."""
+    states, moves = _meanings(migrations.State), _meanings(migrations.Move)
+    sources = {
+        move: [state for state in migrations.State if state in made.sources]
+        for move, made in migrations.TRANSITIONS.items()
+    }
+    target = {move: made.target for move, made in migrations.TRANSITIONS.items()}
+    drawn = [f"    {source} --> {target[move]} : {move}" for move in sources for source in sources[move]]
+    return LIFE_OF_A_MIGRATION.format(
+        step=STEP,
+        diagram="\n".join(["stateDiagram-v2", "    [*] --> draft", *drawn]),
+        states=_table(
+            ("state", "kind", "meaning"),
+            [(f"`{state}`", _kind_of_migration(state), states[state]) for state in migrations.State],
+        ),
+        moves=_table(
+            ("move", "from", "to", "meaning"),
+            [
+                (f"`{move}`", " ".join(f"`{state}`" for state in sources[move]), f"`{target[move]}`", moves[move])
+                for move in migrations.Move
+            ],
+        ),
+        targets=_listed(migrations.TargetState),
+        steps=_listed(migrations.StepState),
+        waves=_listed(migrations.WaveState),
+    )
+
+
+def _kind_of_migration(state: migrations.State) -> str:
+    if state in migrations.OVER:
+        return "over"
+    if state in migrations.STOPPED:
+        return "stands still"
+    return "under way" if state in migrations.ACTIVE else "before it begins"
+
+
+def _listed(kind: type[StrEnum]) -> str:
+    return _table(("state", "meaning"), [(f"`{state}`", meaning) for state, meaning in _meanings(kind).items()])
+
+
+def _meanings(kind: type[StrEnum]) -> dict[str, str]:
     """Return what the comments beside an enumeration's members say."""
     found = MEMBER.finditer(inspect.getsource(kind))
     return {match["value"]: match["meaning"] or "" for match in found}
@@ -163,6 +239,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/lifecycles/job.md": life_of_a_job,
+    "docs/lifecycles/migration.md": life_of_a_migration,
     "docs/openapi.yaml": openapi,
     "docs/asyncapi.yaml": lambda: asyncapi.text(step=STEP),
 }

@@ -11,6 +11,7 @@ class Command(BaseCommand):
     """Look after tickets until SIGTERM; a second one waits to take over."""
 
     help = "Do what time alone does to tickets: overdue promises, escalations, closing; until SIGTERM."
+    requires_system_checks = ()  # set-up has run them
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the clerk."""

@@ -11,6 +11,7 @@ class Command(BaseCommand):
     """Notify until SIGTERM; a second one waits to take over."""
 
     help = "Send notifications by their channels, until SIGTERM."
+    requires_system_checks = ()  # set-up has run them
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the notifier."""

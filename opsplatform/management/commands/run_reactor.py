@@ -12,6 +12,7 @@ class Command(BaseCommand):
     """React until SIGTERM; a second one waits to take over."""
 
     help = "React to events as the wiring page says, until SIGTERM."
+    requires_system_checks = ()  # set-up has run them
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the reactor."""

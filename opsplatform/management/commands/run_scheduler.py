@@ -12,6 +12,7 @@ class Command(BaseCommand):
     """Schedule until SIGTERM; a second one waits to take over."""
 
     help = "Pick what runs next, and bring back what got lost, until SIGTERM."
+    requires_system_checks = ()  # set-up has run them
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the scheduler."""

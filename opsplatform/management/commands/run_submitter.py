@@ -11,6 +11,7 @@ class Command(BaseCommand):
     """Submit until SIGTERM; a second one waits to take over."""
 
     help = "Submit what schedules and triggers ask for, until SIGTERM."
+    requires_system_checks = ()  # set-up has run them
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the submitter."""

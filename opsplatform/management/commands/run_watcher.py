@@ -13,6 +13,7 @@ class Command(BaseCommand):
     """Watch until SIGTERM; a second one waits to take over."""
 
     help = "Look who lives, tell of who does not, and begin recovery, until SIGTERM."
+    requires_system_checks = ()  # set-up has run them
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the watcher."""

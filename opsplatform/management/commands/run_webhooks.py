@@ -11,6 +11,7 @@ class Command(BaseCommand):
     """Send until SIGTERM; a second one waits to take over."""
 
     help = "Send events to the webhooks that ask for them, until SIGTERM."
+    requires_system_checks = ()  # set-up has run them
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the sender."""

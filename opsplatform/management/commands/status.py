@@ -63,7 +63,9 @@ def _supervised(written: Mapping[str, Any], beats: Mapping[int, Mapping[str, Any
     """Return the supervisor and what it keeps, each with its beat if it has one."""
     if not written:
         return []
-    kept = [{"name": "supervisor", "restarts": 0, **written}, *written["processes"]]
+    # A fork server that is between two lives leaves the plane as well as it was: it is told, and not counted.
+    server = [{**written["forkserver"], "restarts": None}] if written.get("forkserver") else []
+    kept = [{"name": "supervisor", "restarts": 0, **written}, *server, *written["processes"]]
     return [
         {
             "role": beats.get(one["pid"], {}).get("role") or one["name"].partition("-")[0],

@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from tests.support.rich_schema import OF
-from workers.migrations import blueprint, clone, scratch
+from workers.migrations import blueprint, clone, digest, scratch
 from workers.migrations.clone import Clone
 
 Session = psycopg.Connection[Any]
@@ -62,6 +62,19 @@ def test_the_copy_has_the_whole_shape(shopkeeper: Session) -> None:
         assert copy == original
 
 
+def test_whoever_compares_schemas_sees_no_difference(shopkeeper: Session) -> None:
+    """By the digest that drift and reverts are judged by, which is not what the copy was made of."""
+    with scratch.schema(shopkeeper) as into:
+        copied(shopkeeper, into)
+        found = []
+        for schema in (OF, into):
+            shopkeeper.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema)))
+            found.append(digest.objects(shopkeeper, schema=schema))
+    original, copy = found
+    assert len(original) > 50
+    assert {name for name in {*original, *copy} if original.get(name) != copy.get(name)} == set()
+
+
 def test_the_copy_has_some_rows_and_what_they_refer_to(shopkeeper: Session) -> None:
     with scratch.schema(shopkeeper) as into:
         made = copied(shopkeeper, into, rows=200)
@@ -75,6 +88,17 @@ def test_the_copy_has_some_rows_and_what_they_refer_to(shopkeeper: Session) -> N
         assert ask(shopkeeper, strange, into=into) == [(0,)]
         changes = "SELECT count(*) FROM {into}.customers WHERE changes IS NOT NULL"
         assert ask(shopkeeper, changes, into=into) == [(0,)], "no trigger fired for a copied row"
+
+
+def test_a_row_that_refers_to_what_did_not_come_along_is_left_out(shopkeeper: Session) -> None:
+    shopkeeper.execute(
+        f"CREATE TABLE {OF}.links (id integer PRIMARY KEY, next integer REFERENCES {OF}.links);"
+        f"INSERT INTO {OF}.links SELECT n, nullif(n % 100 + 1, 1) FROM generate_series(1, 100) AS n".encode()
+    )
+    with scratch.schema(shopkeeper) as into:
+        made = copied(shopkeeper, into, rows=10)
+        assert made.not_cloned == [], "its foreign key is there, and holds"
+        assert made.rows["links"] == 0, "each of the first refers to a next one, and the last of them to nothing"
 
 
 def test_what_happens_in_the_copy_does_not_reach_the_original(shopkeeper: Session) -> None:

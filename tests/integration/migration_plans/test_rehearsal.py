@@ -93,7 +93,7 @@ def test_a_rewrite_and_its_lock_are_foreseen_and_a_mere_addition_is_told_from_it
     assert ways == ["up", "down", "up"] * len(SIZES)
     assert [each.rows for each in found.timed if each.name == "fill" and each.direction == "up"] == [100, 100, 300, 300]
     assert [each.over for each in found.timed if each.name == "widen"] == [100] * 3 + [300] * 3
-    assert found.rows["customers"] in range(700, 1300), "by its size, for it was never analysed"
+    assert found.rows["customers"] in range(600, 1500), "by its size, for it was never analysed"
 
 
 def test_the_longest_transaction_is_what_a_lock_is_held(ground: Ground) -> None:
@@ -155,12 +155,20 @@ def test_a_step_that_fails_is_named_with_the_servers_code(ground: Ground) -> Non
     assert found.came_back is None
 
 
-def test_a_question_that_is_answered_by_no_is_trouble(ground: Ground) -> None:
-    ground.tenant("acme", rows=10)
+def test_a_question_that_some_rows_answer_by_no_is_told_and_does_not_end_the_rehearsal(ground: Ground) -> None:
+    ground.tenant("acme", rows=400)
     definition = ground.define(
-        step("check", phase="verify"), files={"check.sql": "SELECT count(*) > 10 FROM customers"}
+        step("add", revert="drop.sql"),
+        step("check", phase="verify"),
+        files={
+            "add.sql": "ALTER TABLE customers ADD COLUMN region text",
+            "drop.sql": "ALTER TABLE customers DROP COLUMN region",
+            "check.sql": "SELECT count(*) = 400 FROM customers",
+        },
     )
-    assert rehearse(ground, definition).trouble == Trouble(code="verify_failed", step="check", direction="up")
+    found = rehearse(ground, definition)
+    assert (found.trouble, found.came_back) == (Trouble(code="verify_failed", step="check", direction="up"), True)
+    assert {each.size for each in found.timed if each.name == "add"} == set(SIZES)
 
 
 @pytest.mark.parametrize(

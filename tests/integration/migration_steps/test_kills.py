@@ -7,6 +7,7 @@ import threading
 import psycopg
 import pytest
 
+from apps.jobs.outcome import StopReason
 from tests.integration.migration_steps.test_backfills import PYTHON, TOUCH, backfill, touched
 from tests.integration.migration_steps.test_fences import wait_for
 from tests.support.migrating import Ground, code, words
@@ -29,6 +30,8 @@ def test_between_the_change_and_its_commit(ground: Ground) -> None:
     step = {"name": "add", "kind": "sql", "file": "add.sql", "statement_timeout_s": 100}
     ground.define(step, files={"add.sql": f"{once}; SELECT pg_sleep(60)"})
     killed(ground, "add", when=SLEEPING)
+    # Its session is gone with it, and its locks: long before the statement would have ended.
+    wait_for(ground, f"SELECT 1 WHERE NOT EXISTS ({SLEEPING})", within_s=20)
     assert ground.one("SELECT name FROM tenant_acme.customers") == "n1"
     assert ground.ledger("add") is None
     ground.define(step, files={"add.sql": f"{once}; SELECT pg_sleep(0)"})
@@ -143,6 +146,24 @@ def test_an_index_that_was_there_before_is_not_taken_for_its_own(ground: Ground)
         assert code(ground.attempt("index", fence=fence)) == ("failed", "sql_42p07")
     ground.run("DROP INDEX tenant_acme.customers_country")
     assert code(ground.attempt("index", fence=3)) == ("succeeded", None)
+
+
+def test_an_index_that_nobody_waits_for_any_more_leaves_nothing(ground: Ground) -> None:
+    ground.tenant("acme", rows=10)
+    step = {"name": "index", "kind": "sql", "file": "index.sql", "transaction": False, "statement_timeout_s": 100}
+    ground.define(step, files={"index.sql": "CREATE INDEX CONCURRENTLY customers_country ON customers (country)"})
+    there = "SELECT to_regclass('tenant_acme.customers_country')"
+    with psycopg.connect(ground.dsn) as writing:
+        writing.execute("UPDATE tenant_acme.customers SET country = 'DE' WHERE id = 1")
+
+        def stop() -> StopReason | None:
+            if ground.one(there) is None:
+                return None
+            writing.commit()
+            return StopReason.CANCELLED
+
+        assert code(ground.attempt("index", should_stop=stop)) in {("cancelled", "cancelled"), ("succeeded", None)}
+    assert ground.ask(f"{there} WHERE EXISTS (SELECT FROM pg_index WHERE NOT indisvalid)") == []
 
 
 def test_an_index_that_cannot_be_made_leaves_nothing(ground: Ground) -> None:

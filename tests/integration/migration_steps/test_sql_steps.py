@@ -162,6 +162,14 @@ def test_a_verification_is_one_true(ground: Ground, text: str, ended: tuple[str,
     assert ground.one("SELECT count(*) FROM tenant_acme.customers") == 2
 
 
+def test_what_was_verified_is_not_asked_again(ground: Ground) -> None:
+    ground.tenant("acme", rows=2)
+    one_step(ground, "SELECT count(*) = 2 FROM customers", phase="verify")
+    assert code(ground.attempt("it")) == ("succeeded", None)
+    ground.run("DELETE FROM tenant_acme.customers")
+    assert code(ground.attempt("it", fence=2)) == ("succeeded", None)
+
+
 def test_neither_rows_nor_secrets_are_told(ground: Ground) -> None:
     ground.tenant("acme", rows=3)
     one_step(ground, "ALTER TABLE customers ADD CHECK (name <> 'n2')")

@@ -192,9 +192,10 @@ class TestOtherTrouble:
     def test_each_stalled_migration_has_its_own_ticket(self, control: Control, rows: Rows) -> None:
         with control(), transaction.atomic():
             for n, migration in enumerate(("m1", "m2", "m1"), start=1):
-                told = {"migration_id": migration}
-                reactions.on_migration_stalled(event("operations.migration.stalled", tenant=None, sequence=n, **told))
+                told = {"migration_id": migration, "name": migration, "version_from": "1", "version_to": "2"}
+                stalled = event("operations.migration.stalled", tenant=None, sequence=n, step="fill", **told)
+                reactions.on_migration_news(stalled)
         assert [(row["issue"], row["occurrences"]) for row in rows()] == [
-            ("Migration m1 makes no progress", 2),
-            ("Migration m2 makes no progress", 1),
+            ("m1 1 → 2 makes no progress at fill", 2),
+            ("m2 1 → 2 makes no progress at fill", 1),
         ]

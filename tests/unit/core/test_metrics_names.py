@@ -72,7 +72,9 @@ metrics.job_entered(tenant_id="acme", job_type="kpi.refresh", status="succeeded"
 metrics.job_entered(tenant_id="acme", job_type="kpi.refresh", status="timed_out")
 metrics.alert_raised(severity="critical")
 metrics.tickets_open(module="jobs", count={tickets})
-metrics.migration_entered(status="running")
+metrics.migration_entered(status="running", module="crm")
+metrics.migration_ran(seconds=90, module="crm", outcome="succeeded")
+metrics.migrations_stand(progress={{"crm": 0.5}}, targets={{"upgraded": 7}})
 metrics.job_scheduled(seconds=0.003)
 metrics.job_started(seconds=0.02, priority="normal")
 metrics.job_ran(seconds=1.5, job_type="kpi.refresh", outcome="succeeded")
@@ -91,7 +93,9 @@ def test_what_happened_is_counted_under_the_names_and_labels_of_the_contract() -
     assert counted["operations_jobs_failed_total", (("tenant", "acme"), ("type", "kpi.refresh"))] == 1
     assert counted["operations_alerts_total", (("severity", "critical"),)] == 1
     assert counted["operations_tickets_open_total", (("module", "jobs"),)] == 3
-    assert counted["operations_migrations_total", (("status", "running"),)] == 1
+    assert counted["operations_migrations_total", (("module", "crm"), ("status", "running"))] == 1
+    assert counted["operations_migration_progress", (("module", "crm"),)] == 0.5
+    assert counted["operations_migration_targets", (("state", "upgraded"),)] == 7
     assert counted["operations_job_scheduling_seconds_bucket", (("le", "0.005"),)] == 1
     assert counted["operations_evidence_emission_seconds_sum", ()] == 0
 
