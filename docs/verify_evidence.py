@@ -89,8 +89,8 @@ def check_inclusion(what: str, leaf: bytes, index: int, path: list[bytes], top: 
     need(sn == 0 and leaf == top[1], f"{what}: the proof does not lead to the checkpoint's root")
 
 
-def check_record(record: Json, receipt: Json, keys: list[Json], top: tuple[int, bytes]) -> Json:
-    """A DSSE envelope, whose payload's salted digest a C2SP tlog-proof places in the log; returns what it says."""
+def check_record(record: Json, receipt: Json, keys: list[Json], top: tuple[int, bytes]) -> tuple[Json, bytes]:
+    """A DSSE envelope, whose payload's salted digest a C2SP tlog-proof places in the log: what it says, its leaf."""
     number, envelope, what = record["number"], record["envelope"], f"number {record['number']} ({record['predicate']})"
     need(record["proof"], f"{what} is not sealed yet")
     need(envelope, f"{what} was erased: the log proves that it was there, not what it said")
@@ -107,12 +107,25 @@ def check_record(record: Json, receipt: Json, keys: list[Json], top: tuple[int, 
     check_inclusion(what, leaf, number, [b64(line) for line in path], top)
     statement: Json = json.loads(payload)
     said: Json = statement["predicate"]
-    need(statement["subject"][0]["name"] == receipt["subject"], f"{what}: the statement is about something else")
+    about = receipt["series"]["first"] if receipt.get("series") else receipt["subject"]
+    need(statement["subject"][0]["name"] == about, f"{what}: the statement is about something else")
     need(statement["predicateType"].endswith(f"/{record['predicate']}/v1"), f"{what}: the statement is of another kind")
     log = f"operations/{quote(said['region'], safe='')}/{said['tenant']}"
     need(log == receipt["origin"], f"{what}: the statement belongs into the log {log}")
-    print(f"ok  {what}: {said.get('outcome') or said.get('reason_code') or 'admitted'}")
-    return said
+    counted = f"{said['count']} refusals alike" if record["predicate"] == "series" else None
+    print(f"ok  {what}: {said.get('outcome') or said.get('reason_code') or counted or 'admitted'}")
+    return said, leaf
+
+
+def check_series(receipt: Json, refusal: bytes, counted: Json) -> None:
+    """A refusal for which the record of one alike stands: it is among those that a later record counted (RFC 9162)."""
+    entry, path = receipt["series"]["entry"], [b64(each) for each in receipt["series"]["path"]]
+    need(f"job:{entry['job']}" == receipt["subject"], "the series' entry is of something else")
+    leaf = sha256(b"\x00", json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+    index, top = receipt["series"]["index"], (counted["count"], bytes.fromhex(counted["root"]))
+    need(counted["refusal"] == refusal.hex(), "the series counts refusals like another")
+    check_inclusion("the series' entry", leaf, index, path, top)
+    print(f"ok  {receipt['subject']} is {index + 1} of {counted['count']} refusals alike, at {entry['refused_at']}")
 
 
 def main(receipt_file: str, keys_file: str) -> None:
@@ -127,13 +140,19 @@ def main(receipt_file: str, keys_file: str) -> None:
     top = check_checkpoint(receipt["checkpoint"], origin, keys)
     print(f"ok  the checkpoint of {origin} at size {top[0]}, root {top[1].hex()}")
     check_witnesses(receipt["checkpoint"], witnesses)
-    said = [check_record(record, receipt, keys, top) for record in receipt["records"]]
+    told = [check_record(record, receipt, keys, top) for record in receipt["records"]]
     kinds, numbers = ([record[name] for record in receipt["records"]] for name in ("predicate", "number"))
     need(kinds and numbers == sorted(set(numbers)), "the records are not in the order of the log, or there are none")
     need(kinds.count("outcome") <= kinds.count("admission"), "an outcome without its admission")
-    ended = kinds[-1] in {"outcome", "refusal"}
+    ended = kinds[-1] in {"outcome", "refusal", "series"}
+    if receipt.get("series"):
+        ended = kinds == ["refusal", "series"]
+        need(ended or kinds == ["refusal"], "the records are not those of a series")
+        if ended:
+            check_series(receipt, told[0][1], told[1][0])
     need(ended is receipt["complete"], "whether the run has ended is not what the receipt says")
-    need(len({each["params_digest"] for each in said}) == 1, "the records are of different requests")
+    digests = {each.get("params_digest") or each["first"]["params_digest"] for each, _ in told}
+    need(len(digests) == 1, "the records are of different requests")
     print(f"verified: {subject}, {'complete' if ended else 'NOT ended yet'}, {len(kinds)} records")
 
 

@@ -35,7 +35,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 SWEPT = (
     "jobs, job_dependencies, attempts, decisions, log_chunks, failed_reactions, events, event_consumers, processes,"
     " evidence_records, evidence_nodes, evidence_checkpoints, legal_holds,"
-    " evidence_emissions, evidence_outlets,"
+    " evidence_emissions, evidence_outlets, evidence_series, evidence_series_members,"
     " breakers, idempotency_keys, leaders, rate_buckets, pool_loads, gate_intervals, start_predictions,"
     " pauses, schedules, schedule_fires, triggers, trigger_firings, usage_daily, webhooks, webhook_deliveries,"
     " health_status, health_flips, health_windows, health_impacts, health_canaries, health_watch, process_orders,"

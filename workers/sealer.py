@@ -1,13 +1,15 @@
 """The sealer: numbers committed evidence, and signs a checkpoint over each log that grew.
 
 Nobody has to wake it: a record waits for the next look, half a second at most, and what arrived meanwhile comes under
-one checkpoint. When nothing arrived a look is one question to a small index.
+one checkpoint. When nothing arrived a look is a question to each of two small indexes. Before it seals it counts those
+series of refusals whose time is over.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from uuid import UUID
 
 import structlog
 
@@ -15,7 +17,9 @@ from apps.core import metrics
 from apps.evidence import heads as kept_heads
 from apps.evidence import keys, queries
 from apps.evidence.logs import Log
+from apps.evidence.operations import series
 from apps.evidence.operations.seal import ConflictError, Sealed, Step, seal
+from apps.evidence.operations.series import SeriesBlockedError
 from apps.tenancy.context import across_tenants
 from workers import loop
 
@@ -24,6 +28,7 @@ log = structlog.get_logger(__name__)
 BATCH = 2000
 LOOK_EVERY_S = 0.5
 BROKEN_AGAIN_S = 60.0
+SERIES_A_STEP = 10
 
 
 class Sealer:
@@ -33,6 +38,7 @@ class Sealer:
         self._heads = heads
         self._batch = batch
         self._held: dict[Log, float] = {}
+        self._blocked: dict[UUID, float] = {}
 
     def run(self) -> None:
         """Seal until SIGTERM."""
@@ -42,13 +48,33 @@ class Sealer:
     def step(self) -> float:
         """Seal what waits, a bounded part of it; return the seconds to rest."""
         self._release()
+        left = self._close_series()
         if not queries.unsealed():
-            return LOOK_EVERY_S
+            return 0.0 if left else LOOK_EVERY_S
         try:
             done = self._seal()
         except ConflictError as conflict:
             done = self._seal_singly(conflict.logs)
-        return 0.0 if done.sealed and done.seen >= self._batch else LOOK_EVERY_S
+        return 0.0 if left or (done.sealed and done.seen >= self._batch) else LOOK_EVERY_S
+
+    def _close_series(self) -> bool:
+        """Count the series of refusals that are over, a bounded number of them; return whether more may be due."""
+        if not series.due():
+            return False
+        for _ in range(SERIES_A_STEP):
+            try:
+                closed = series.close(held=self._blocked)
+            except SeriesBlockedError as blocked:
+                self._block(blocked)
+                continue
+            if closed is None:
+                return False
+            if closed.count > 1:
+                tenant_id, region = closed.log
+                log.info(
+                    "refusals_counted", tenant_id=tenant_id, region=region, first=closed.subject_id, n=closed.count
+                )
+        return True
 
     def _seal(self, *, only: Log | None = None) -> Step:
         done = seal(limit=self._batch, ring=keys.ring(), heads=self._heads, held=list(self._held), only=only)
@@ -79,11 +105,17 @@ class Sealer:
         self._held[broken] = time.monotonic() + BROKEN_AGAIN_S
         self._heads.forget(broken)
 
+    def _block(self, blocked: SeriesBlockedError) -> None:
+        """Leave a series alone: a person has to look at who put a record where its own belongs."""
+        log.error("evidence_series_blocked", record_id=str(blocked.record_id), reason=str(blocked))
+        self._blocked[blocked.record_id] = time.monotonic() + BROKEN_AGAIN_S
+
     def _release(self) -> None:
         """Try held logs again after a while: a person may have looked, and a false alarm must not last."""
         now = time.monotonic()
         for each in [each for each, until in self._held.items() if until <= now]:
             del self._held[each]
+        self._blocked = {record_id: until for record_id, until in self._blocked.items() if until > now}
 
 
 def main() -> None:

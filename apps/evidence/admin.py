@@ -15,7 +15,7 @@ from apps.core.admin.markup import as_json, badge, code, mono
 from apps.core.admin.pages import RecordAdmin, column
 from apps.evidence import keys, merkle, notes
 from apps.evidence.logs import Log
-from apps.evidence.models import Emission, LegalHold, Nodes, Outlet, Record, SealedCheckpoint
+from apps.evidence.models import Emission, LegalHold, Nodes, Outlet, Record, SealedCheckpoint, Series, SeriesMember
 from apps.evidence.queries import examine
 
 SHOWN_HASHES = 64
@@ -53,7 +53,9 @@ class RecordPages(RecordAdmin[Record]):
     @column("States")
     def shown_predicate(self, row: Record) -> Any:
         """Return what it states."""
-        return badge(row.predicate, {"outcome": "primary", "refusal": "warning"}.get(row.predicate, "info"))
+        return badge(
+            row.predicate, {"outcome": "primary", "refusal": "warning", "series": "warning"}.get(row.predicate, "info")
+        )
 
     @column("Tenant")
     def of_tenant(self, row: Record) -> str:
@@ -246,3 +248,62 @@ class OutletPages(RecordAdmin[Outlet]):
     def standing(self, row: Outlet) -> Any:
         """Say whether the sink accepts it."""
         return badge("accepted", "success") if row.failing_since is None else badge("refused", "danger")
+
+
+@admin.register(Series)
+class SeriesPages(RecordAdmin[Series]):
+    """Refusals alike of which the first has a record: who loops, on what, and how often. Newest first."""
+
+    list_display = ("shown_first", "opened_at", "of_tenant", "region", "standing", "closes_at", "closed_at")
+    list_filter = (("tenant", AutocompleteSelectFilter), SinceFilter)
+    search_fields = ("subject_id",)
+    search_help_text = "The whole id of the first job"
+    ordering = ("-record_id",)
+    fieldsets = (
+        (None, {"fields": ("shown_first", "of_tenant", "region", "opened_at", "closes_at", "closed_at", "standing")}),
+        ("Proof", {"fields": ("record_id", "counted_by_id", "digest", "alike")}),
+    )
+
+    @column("First refused job")
+    def shown_first(self, row: Series) -> Any:
+        """Return the first job's id."""
+        return mono(row.subject_id)
+
+    @column("Tenant")
+    def of_tenant(self, row: Series) -> str:
+        """Return the tenant's id."""
+        return row.tenant_id
+
+    @column("Refusals")
+    def standing(self, row: Series) -> Any:
+        """Return how many were counted, or that they are not counted yet."""
+        if row.count is None:
+            return badge("more may come" if row.joinable else "to be counted", "info")
+        return badge(str(row.count), "default" if row.count == 1 else "warning")
+
+
+@admin.register(SeriesMember)
+class SeriesMemberPages(RecordAdmin[SeriesMember]):
+    """Refused jobs for which the record of another stands, newest first."""
+
+    list_display = ("shown_job", "joined_at", "of_tenant", "shown_record")
+    list_filter = (("tenant", AutocompleteSelectFilter),)
+    search_fields = ("subject_id",)
+    search_help_text = "A whole job id"
+    ordering = ("-joined_at",)
+    fields = ("shown_job", "of_tenant", "shown_record", "digest", "joined_at")
+
+    @column("Refused job")
+    def shown_job(self, row: SeriesMember) -> Any:
+        """Return the job's id."""
+        return mono(row.subject_id)
+
+    @column("Tenant")
+    def of_tenant(self, row: SeriesMember) -> str:
+        """Return the tenant's id."""
+        return row.tenant_id
+
+    @column("Series")
+    def shown_record(self, row: SeriesMember) -> Any:
+        """Return the record that stands for it, which names its series."""
+        return mono(row.record_id)

@@ -44,7 +44,7 @@ class EnvelopeFields(serializers.Serializer[Any]):
 class ProvenRecordFields(serializers.Serializer[Any]):
     """What a stranger can check of a record."""
 
-    predicate = serializers.CharField(help_text="admission, refusal, outcome")
+    predicate = serializers.CharField(help_text="admission, refusal, series, outcome")
     number = serializers.IntegerField(allow_null=True, help_text="its place in the log, from 0; null: not sealed yet")
     envelope = EnvelopeFields(allow_null=True)
     proof = serializers.CharField(allow_null=True, help_text="C2SP tlog-proof; `extra` is the salt")
@@ -61,6 +61,22 @@ class RecordFields(ProvenRecordFields):
     created_at = serializers.DateTimeField()
 
 
+class SeriesFields(serializers.Serializer[Any]):
+    """Of a refusal for which another's record stands: whose, and the proof that this one was counted with it."""
+
+    first = serializers.CharField(help_text="the refusal whose records these are")
+    entry = serializers.DictField(
+        child=serializers.CharField(), help_text="this refusal: job, params_digest, refused_at"
+    )
+    count = serializers.IntegerField(allow_null=True, help_text="of refusals; null: the series is not counted yet")
+    index = serializers.IntegerField(allow_null=True, help_text="the entry's place among them")
+    path = serializers.ListField(
+        child=serializers.CharField(help_text="base64"),
+        allow_null=True,
+        help_text="RFC 9162 §2.1.3, to the series' root",
+    )
+
+
 class ReceiptFields(serializers.Serializer[Any]):
     """A run's receipt: all its records, proven under one checkpoint; docs/verify_evidence.py checks it offline."""
 
@@ -70,6 +86,7 @@ class ReceiptFields(serializers.Serializer[Any]):
     complete = serializers.BooleanField(help_text="the run has ended, and all its records are sealed")
     checkpoint = serializers.CharField(allow_null=True)
     records = ProvenRecordFields(many=True)
+    series = SeriesFields(allow_null=True, help_text="null: the records are the run's own")
 
 
 class CheckpointFields(serializers.Serializer[Any]):

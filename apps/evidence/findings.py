@@ -20,6 +20,7 @@ class Kind(StrEnum):
     RECORD_MISSING = "record_missing"  # a number that was sealed has no record
     RECORD_FORGED = "record_forged"  # it has a number that nobody gave
     COLUMNS_CHANGED = "columns_changed"  # id, subject, predicate, fence or time are others
+    SERIES_CHANGED = "series_changed"  # the refusals that it counted are not those that are stored
     NODES_CHANGED = "nodes_changed"
     NODES_MISSING = "nodes_missing"
     NODES_FORGED = "nodes_forged"

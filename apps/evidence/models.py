@@ -14,6 +14,7 @@ class Predicate(models.TextChoices):
 
     ADMISSION = "admission", "it was admitted"
     REFUSAL = "refusal", "it was refused"
+    SERIES = "series", "it was the first of refusals alike, which are counted"
     OUTCOME = "outcome", "it ended"
     TRANSITION = "transition", "it went from one state to another"
     ERASURE = "erasure", "bytes of other records were erased: a tombstone"
@@ -241,3 +242,74 @@ class Outlet(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tenant_id} in {self.region}, emitted up to {self.emitted}"
+
+
+class Series(models.Model):
+    """Refusals alike: the first one's record stands for all, until a record counts them (`operations.series`).
+
+    `alike` is a digest of what they have in common. `joinable`: more may join, unless its time is over. Who commits a
+    refusal of it holds the row open; once it is counted nobody joins any more.
+    """
+
+    record_id = models.UUIDField(primary_key=True, help_text="the record of its first refusal")
+    tenant = models.ForeignKey(Tenant, models.PROTECT, db_index=False)
+    region = models.CharField(max_length=32)
+    subject_id = models.CharField(max_length=64, help_text="the first job that was refused")
+    alike = models.CharField(max_length=64)
+    digest = models.CharField(max_length=71, help_text="of the first one's params")
+    joinable = models.BooleanField(default=True)
+    opened_at = models.DateTimeField(db_default=ClockTimestamp())
+    closes_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+    count = models.IntegerField(null=True, help_text="the first one and all that it stands for, once they are counted")
+    counted_by_id = models.UUIDField(null=True, help_text="the record that counts them; a series of one has none")
+
+    objects = TenantManager["Series"]()
+    every = models.Manager["Series"]()
+
+    class Meta:
+        db_table = "evidence_series"
+        verbose_name_plural = "series"
+        ordering = ["-record_id"]
+        base_manager_name = "every"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "alike"], name="evidence_series_open_once", condition=models.Q(joinable=True)
+            ),
+            models.CheckConstraint(
+                condition=models.Q(closed_at__isnull=True, count__isnull=True, counted_by_id__isnull=True)
+                | models.Q(closed_at__isnull=False, joinable=False, count=1, counted_by_id__isnull=True)
+                | models.Q(closed_at__isnull=False, joinable=False, count__gt=1, counted_by_id__isnull=False),
+                name="evidence_series_counted_once",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["closes_at"], name="evidence_series_due", condition=models.Q(closed_at__isnull=True)),
+            models.Index(fields=["tenant", "subject_id"], name="evidence_series_of"),
+        ]
+
+    def __str__(self) -> str:
+        return f"refusals alike of {self.tenant_id}, from job {self.subject_id} on"
+
+
+class SeriesMember(models.Model):
+    """A refused subject for which the record of its series stands."""
+
+    subject_id = models.CharField(primary_key=True, max_length=64)
+    tenant = models.ForeignKey(Tenant, models.PROTECT, db_index=False)
+    record = models.ForeignKey(Series, models.PROTECT)
+    digest = models.CharField(max_length=71, help_text="of its params")
+    joined_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    objects = TenantManager["SeriesMember"]()
+    every = models.Manager["SeriesMember"]()
+
+    class Meta:
+        db_table = "evidence_series_members"
+        verbose_name = "refusal of a series"
+        verbose_name_plural = "refusals of series"
+        ordering = ["-joined_at"]
+        base_manager_name = "every"
+
+    def __str__(self) -> str:
+        return f"refusal of job {self.subject_id}"

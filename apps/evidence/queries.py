@@ -10,7 +10,7 @@ from uuid import UUID
 from apps.core.database import preparing
 from apps.evidence.logs import Log
 from apps.evidence.merkle import leaf_of
-from apps.evidence.models import Record
+from apps.evidence.models import Record, SeriesMember
 
 OVERDUE = """
 SELECT tenant_id, region, count(*)::int, min(created_at) FROM evidence_records
@@ -40,6 +40,21 @@ coalesce((SELECT sum(head.size - o.emitted) FROM evidence_outlets o
   CROSS JOIN LATERAL (SELECT size FROM evidence_checkpoints c WHERE c.tenant_id = o.tenant_id AND c.region = o.region
                        ORDER BY size DESC LIMIT 1) AS head
   WHERE o.tenant_id = {tenant} AND o.failing_since IS NOT NULL), 0)::bigint
+"""
+
+# Whether the record that a job names as its evidence, `{job}.evidence_id`, is neither its own nor stands for it: as a
+# refusal of the same params in a series which, once it is closed, has the record that counts it.
+UNPROVEN = """
+NOT EXISTS (SELECT 1 FROM evidence_records r WHERE r.record_id = {job}.evidence_id AND r.kind = 'job'
+               AND r.subject_id = {job}.job_id::text)
+AND NOT ({job}.outcome = 'rejected' AND {job}.fence = 0 AND EXISTS (
+  SELECT 1 FROM evidence_series_members m JOIN evidence_series s USING (record_id)
+    JOIN evidence_records r USING (record_id)
+   WHERE m.subject_id = {job}.job_id::text AND m.record_id = {job}.evidence_id AND m.digest = {job}.params_digest
+     AND s.tenant_id = {job}.tenant_id AND r.tenant_id = {job}.tenant_id AND r.predicate = 'refusal'
+     AND r.subject_id = s.subject_id
+     AND (s.closed_at IS NULL OR EXISTS (SELECT 1 FROM evidence_records c
+           WHERE c.record_id = s.counted_by_id AND c.predicate = 'series' AND c.subject_id = s.subject_id))))
 """
 
 
@@ -88,9 +103,14 @@ def unsealed() -> bool:
 
 
 def examine(*, subject_id: str) -> list[Verdict]:
-    """Recompute every leaf of a subject's records, oldest first, and say of each whether its bytes still match."""
+    """Recompute every leaf of a subject's records, oldest first, and say of each whether its bytes still match.
+
+    Of a refusal that was counted into a series: of the records that stand for it, which are of the first of it.
+    """
     records = Record.objects.filter(kind="job", subject_id=subject_id).order_by("created_at")
-    return [_verdict(record) for record in records]
+    found = [_verdict(record) for record in records]
+    member = None if found else SeriesMember.objects.filter(subject_id=subject_id).select_related("record").first()
+    return examine(subject_id=member.record.subject_id) if member else found
 
 
 def overdue(*, older_than_s: float) -> list[tuple[Log, int, datetime]]:

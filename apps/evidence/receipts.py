@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.evidence import dsse, merkle, nodes, notes
+from apps.evidence import series as series_tree
 from apps.evidence.logs import Log
-from apps.evidence.models import Emission, Predicate, Record, SealedCheckpoint
+from apps.evidence.models import Emission, Predicate, Record, SealedCheckpoint, SeriesMember
 from apps.evidence.ring import KeyRing
+from apps.evidence.series import Entry
 
 FORMAT = "operations-receipt/1"
 PROOF_FORMAT = "c2sp.org/tlog-proof@v1"
-ENDS = frozenset({Predicate.OUTCOME, Predicate.REFUSAL})
+ENDS = frozenset({Predicate.OUTCOME, Predicate.REFUSAL, Predicate.SERIES})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,14 +83,14 @@ def proven(record: Record, *, under: Signed | None, ring: KeyRing) -> dict[str, 
 def receipt(*, subject_id: str, log: Log, ring: KeyRing, kind: str = "job") -> dict[str, Any]:
     """Return the receipt of a run: every record of it, proven under one checkpoint, a cosigned one if it covers them.
 
-    `complete`: it has ended, and all its records are sealed. An admission without an outcome shows as such.
+    `complete`: it has ended, and all its records are sealed. An admission without an outcome shows as such. The records
+    of a refusal for which another's stands are that one's, and `series` proves that it was counted among them.
     """
     # Records first: whatever had a number by then lies under the newest checkpoint read after.
-    records: Sequence[Record] = list(
-        Record.objects.filter(kind=kind, subject_id=subject_id, tenant_id=log.tenant_id, region=log.region).order_by(
-            "created_at", "record_id"
-        )
-    )
+    records = _records(log, kind=kind, subject_id=subject_id)
+    stood = None if records else _stood_for(log, subject_id=subject_id)
+    if stood is not None:
+        records = _records(log, kind=kind, subject_id=stood.record.subject_id)
     under = last_checkpoint(log)
     witnessed = cosigned_checkpoint(log)
     if witnessed is not None and all(each.number is not None and each.number < witnessed.size for each in records):
@@ -98,10 +100,36 @@ def receipt(*, subject_id: str, log: Log, ring: KeyRing, kind: str = "job") -> d
         "format": FORMAT,
         "subject": f"{kind}:{subject_id}",
         "origin": log.origin,
-        "complete": sealed and records[-1].predicate in ENDS,
+        "complete": sealed and records[-1].predicate in ENDS and (stood is None or stood.record.closed_at is not None),
         "checkpoint": under.note if under else None,
         "records": [proven(each, under=under, ring=ring) for each in records],
+        "series": None if stood is None else _membership(stood),
     }
+
+
+def _records(log: Log, *, kind: str, subject_id: str) -> Sequence[Record]:
+    own = Record.objects.filter(kind=kind, subject_id=subject_id, tenant_id=log.tenant_id, region=log.region)
+    return list(own.order_by("created_at", "record_id"))
+
+
+def _stood_for(log: Log, *, subject_id: str) -> SeriesMember | None:
+    own = SeriesMember.objects.filter(subject_id=subject_id, tenant_id=log.tenant_id, record__region=log.region)
+    return own.select_related("record").first()
+
+
+def _membership(stood: SeriesMember) -> dict[str, Any]:
+    """Return for whom else `first`'s record stands, this entry of them, and how it is proven once it was counted."""
+    series = stood.record
+    entry = Entry(stood.subject_id, stood.digest, stood.joined_at)
+    shown: dict[str, Any] = {"first": f"job:{series.subject_id}", "entry": entry.document()}
+    if series.closed_at is None:
+        return shown | {"count": None, "index": None, "path": None}
+    members = SeriesMember.objects.filter(record_id=series.record_id).order_by("joined_at", "subject_id")
+    others = [Entry(*row) for row in members.values_list("subject_id", "digest", "joined_at")]
+    entries = [Entry(series.subject_id, series.digest, series.opened_at), *others]
+    index = entries.index(entry)
+    path = [notes.encoded(each) for each in series_tree.path(entries, index=index)]
+    return shown | {"count": len(entries), "index": index, "path": path}
 
 
 def _proof(number: int, *, salt: bytes | None, under: Signed) -> str:

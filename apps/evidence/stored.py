@@ -12,6 +12,7 @@ from apps.core.database import rows
 from apps.evidence import merkle
 from apps.evidence.logs import Columns, Log
 from apps.evidence.merkle import leaf_of
+from apps.evidence.series import Entry
 
 PAGE = 1000
 PIECES = 128  # checkpoints a page: so many small steps are read at once
@@ -50,6 +51,12 @@ SELECT first + (position(%(leaf)s IN hashes) - 1) / 32 FROM evidence_nodes
 """
 TOMBSTONES = f"""
 SELECT number, payload FROM evidence_records WHERE {OF_LOG} AND kind = 'erasure' AND payload IS NOT NULL
+"""
+SERIES = """
+SELECT s.record_id, s.subject_id, s.digest, s.opened_at, m.subject_id, m.digest, m.joined_at
+  FROM evidence_series s LEFT JOIN evidence_series_members m USING (record_id)
+ WHERE s.tenant_id = %(tenant)s AND s.region = %(region)s AND s.subject_id = %(subject)s
+ ORDER BY s.record_id, m.joined_at, m.subject_id
 """
 LOGS = """
 SELECT tenant_id, region FROM evidence_checkpoints UNION SELECT tenant_id, region FROM evidence_nodes
@@ -159,6 +166,13 @@ def stray_nodes(log: Log, *, limit: int) -> list[StoredNodes]:
 def tombstones(log: Log) -> list[tuple[int | None, bytes]]:
     """Return (number, payload) of the log's tombstones, sealed or not."""
     return [(number, bytes(payload)) for number, payload in rows(TOMBSTONES, _named(log))]
+
+
+def series(log: Log, *, subject_id: str) -> list[Entry]:
+    """Return the entries of the series that began with a subject's refusal, as they would be counted now."""
+    found = rows(SERIES, _named(log) | {"subject": subject_id})
+    firsts = {record_id: Entry(*first) for record_id, *first in (row[:4] for row in found)}
+    return [*firsts.values(), *(Entry(*row[4:]) for row in found if row[4] is not None)]
 
 
 def sealed_at(log: Log, *, leaf: bytes) -> int | None:

@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from apps.evidence import merkle, stored, tombstones
+from apps.evidence import merkle, series, stored, tombstones
 from apps.evidence.examination import MOST_A_STEP, Piece, about, continued, examine
 from apps.evidence.findings import Finding, Kind, Report
 from apps.evidence.heads import Heads
 from apps.evidence.logs import Log
+from apps.evidence.models import Predicate
 from apps.evidence.notes import BadNoteError, Checkpoint
 from apps.evidence.ring import KeyRing
 from apps.evidence.stored import StoredCheckpoint, StoredNodes, StoredRecord
@@ -118,7 +119,20 @@ class _Walk:
         self.tree = examined.tree
         self.records += len(records)
         self.predicates.update(each.columns.predicate for each in records.values())
+        for each in records.values():
+            if each.columns.predicate == Predicate.SERIES:
+                self._recount(each)
         self._compare_kept(known, before, examined.leaves)
+
+    def _recount(self, record: StoredRecord) -> None:
+        """Compare what a series' record counted with what is stored of the series; erased bytes tell nothing more."""
+        if record.payload is None:
+            return
+        entries = stored.series(self.log, subject_id=record.columns.subject_id)
+        told, now = series.told(record.payload), series.counted(entries)
+        if told != now:
+            says = f"the series counted {told.size if told else 'no'} refusals, and {now.size} are stored, or others"
+            self.findings.append(about(record, kind=Kind.SERIES_CHANGED, log=self.log, says=says))
 
     def _compare_kept(self, known: Sequence[Checkpoint], before: merkle.Tree, leaves: Sequence[bytes | None]) -> None:
         """Compare the tree as it is now known with checkpoints kept elsewhere whose size lies in this step."""
@@ -147,6 +161,8 @@ class _Walk:
         for record in stored.unsealed(self.log):
             waiting += 1
             self.predicates[record.columns.predicate] += 1
+            if record.columns.predicate == Predicate.SERIES:
+                self._recount(record)
             if record.computed != record.leaf:
                 says = "a record that waits for its seal: the bytes were changed after they were written"
                 self.findings.append(about(record, kind=Kind.RECORD_CHANGED, log=self.log, says=says))

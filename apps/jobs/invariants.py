@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
+from apps.evidence.queries import UNPROVEN
 from apps.jobs.pausing import not_paused
 from apps.jobs.types import REGISTRY
 
@@ -158,13 +159,30 @@ PROMISES: tuple[Promise, ...] = (
         6,
         "every job that is over, and every refusal, has evidence; so has every admission",
         """
-        SELECT j.job_id::text, 'is ' || j.status || ', and its outcome record is not there' FROM jobs j
-         WHERE j.outcome IS NOT NULL AND j.finished_at > %(since)s
-           AND NOT EXISTS (SELECT 1 FROM evidence_records r WHERE r.record_id = j.evidence_id)
+        SELECT j.job_id::text, 'is ' || j.status || ', and no record proves it' FROM jobs j
+         WHERE j.outcome IS NOT NULL AND j.finished_at > %(since)s AND """
+        + UNPROVEN.format(job="j")
+        + """
         UNION ALL
         SELECT j.job_id::text, 'has neither an admission record nor a refusal' FROM jobs j
          WHERE j.submitted_at > %(since)s AND NOT EXISTS (SELECT 1 FROM evidence_records r WHERE r.kind = 'job'
                AND r.subject_id = j.job_id::text AND r.predicate IN ('admission', 'refusal'))
+           AND NOT EXISTS (SELECT 1 FROM evidence_series_members m WHERE m.subject_id = j.job_id::text)
+        UNION ALL
+        SELECT m.subject_id, CASE WHEN j.job_id IS NULL
+               THEN 'was counted into a series of refusals, and its evidence is another, or it is not there'
+               ELSE 'was counted into a series of refusals that are unlike it: the first is job ' || s.subject_id END
+          FROM evidence_series_members m JOIN evidence_series s USING (record_id)
+          LEFT JOIN jobs j ON j.job_id = m.subject_id::uuid AND j.evidence_id = m.record_id
+          LEFT JOIN jobs f ON f.job_id = s.subject_id::uuid AND f.evidence_id = s.record_id
+         WHERE m.joined_at > %(since)s
+           AND (j.job_id IS NULL OR (j.tenant_id, j.type, j.reason_code, j.submitted_by, j.environment_id, j.region,
+                                     j.contract, j.contract_digest)
+               IS DISTINCT FROM (f.tenant_id, f.type, f.reason_code, f.submitted_by, f.environment_id, f.region,
+                                 f.contract, f.contract_digest))
+        UNION ALL
+        SELECT s.subject_id, 'is the first of refusals that should have been counted at ' || s.closes_at
+          FROM evidence_series s WHERE s.closed_at IS NULL AND s.closes_at < clock_timestamp() - interval '60 s'
         """,
     ),
     Promise(

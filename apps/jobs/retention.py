@@ -9,10 +9,12 @@ from uuid import UUID
 from apps.core.database import rows
 from apps.evidence.logs import Log
 from apps.evidence.operations.erase import Erased, erase
+from apps.evidence.operations.holds import COVERED
 from apps.evidence.ring import KeyRing
 
 # A job's records go together, once it is over and all of them are sealed. Without an obligation nothing is ever due.
-DUE = """
+# A refusal's record that stands for others goes when the last of them may go, and not before they were counted.
+DUE = f"""
 SELECT r.tenant_id, r.region, (j.obligations ->> 'retention_days')::int, r.record_id
   FROM jobs j JOIN evidence_records r ON r.kind = 'job' AND r.subject_id = j.job_id::text
  WHERE j.outcome IS NOT NULL AND jsonb_typeof(j.obligations -> 'retention_days') = 'number'
@@ -20,8 +22,15 @@ SELECT r.tenant_id, r.region, (j.obligations ->> 'retention_days')::int, r.recor
    AND r.payload IS NOT NULL
    AND NOT EXISTS (SELECT 1 FROM evidence_records u
                     WHERE u.kind = 'job' AND u.subject_id = r.subject_id AND u.number IS NULL)
-   AND NOT EXISTS (SELECT 1 FROM legal_holds h WHERE h.tenant_id = j.tenant_id AND h.released_at IS NULL
-                      AND (h.subject_id IS NULL OR h.subject_id = r.subject_id))
+   AND NOT EXISTS (SELECT 1 FROM evidence_series s
+                    WHERE s.tenant_id = j.tenant_id AND s.subject_id = r.subject_id AND s.closed_at IS NULL)
+   AND NOT EXISTS (SELECT 1 FROM evidence_series s JOIN evidence_series_members m USING (record_id)
+                     LEFT JOIN jobs o ON o.job_id = m.subject_id::uuid
+                    WHERE s.tenant_id = j.tenant_id AND s.subject_id = r.subject_id AND CASE
+                      WHEN jsonb_typeof(o.obligations -> 'retention_days') = 'number' THEN o.finished_at
+                        >= clock_timestamp() - make_interval(days => (o.obligations ->> 'retention_days')::int)
+                      ELSE true END)
+   AND NOT {COVERED.format(tenant="j.tenant_id", subject="r.subject_id")}
  ORDER BY j.finished_at, r.record_id LIMIT %(limit)s
 """
 

@@ -17,7 +17,7 @@ PLATFORMS_TOO = {"pauses", "health_status", "health_flips", "health_windows", "r
 # And of these people write the platform's own, which is read by nobody else.
 PEOPLES = {"tickets", "ticket_entries", "ticket_watchers", "ticket_links"}
 APPEND_ONLY = ["evidence_records", "evidence_nodes", "evidence_checkpoints", "evidence_emissions", "events"]
-APPEND_ONLY += ["ticket_entries", "ticket_links"]
+APPEND_ONLY += ["ticket_entries", "ticket_links", "evidence_series_members"]
 RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 TABLES = "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public'"
 TENANT_TABLES = (

@@ -23,9 +23,28 @@ SELECT j.job_id::text, j.status, count(DISTINCT a.id) + (j.plan IS NOT NULL)::in
   LEFT JOIN evidence_records r ON r.subject_id = j.job_id::text AND r.predicate = 'outcome' AND r.fence = j.fence
  WHERE j.outcome = 'succeeded' GROUP BY j.job_id
 """
+# Its own record, or that of the refusal which began the series that counts it.
 TERMINAL_WITHOUT_EVIDENCE = """
-SELECT j.job_id::text FROM jobs j WHERE j.outcome IS NOT NULL
-   AND NOT EXISTS (SELECT 1 FROM evidence_records r WHERE r.record_id = j.evidence_id)
+SELECT j.job_id::text FROM jobs j
+  LEFT JOIN evidence_records r ON r.record_id = j.evidence_id
+  LEFT JOIN evidence_series_members m ON m.subject_id = j.job_id::text
+ WHERE j.outcome IS NOT NULL AND (r.record_id IS NULL OR r.tenant_id <> j.tenant_id
+    OR (r.subject_id <> j.job_id::text) <> (m.subject_id IS NOT NULL)
+    OR (m.subject_id IS NOT NULL AND (m.record_id <> j.evidence_id OR j.outcome <> 'rejected')))
+"""
+UNLIKE = """
+SELECT j.job_id::text FROM evidence_series_members m JOIN evidence_series s USING (record_id)
+  JOIN jobs j ON j.job_id::text = m.subject_id JOIN jobs f ON f.job_id::text = s.subject_id
+ WHERE ROW(j.tenant_id, j.type, j.reason_code, j.submitted_by, j.contract, j.contract_digest, j.environment_id,
+           j.region)
+    IS DISTINCT FROM ROW(f.tenant_id, f.type, f.reason_code, f.submitted_by, f.contract, f.contract_digest,
+                         f.environment_id, f.region)
+"""
+# What every counting record says, against what it should have counted.
+MISCOUNTED = """
+SELECT s.subject_id, s.count FROM evidence_series s
+ WHERE s.closed_at IS NOT NULL
+   AND s.count <> 1 + (SELECT count(*) FROM evidence_series_members m WHERE m.record_id = s.record_id)
 """
 LEASES = """
 SELECT environment_id, count(*) AS held, (SELECT slots FROM environments e WHERE e.name = environment_id) AS slots
@@ -34,6 +53,7 @@ SELECT environment_id, count(*) AS held, (SELECT slots FROM environments e WHERE
 UNEVIDENCED_ADMISSION = """
 SELECT j.job_id::text FROM jobs j WHERE NOT EXISTS (
     SELECT 1 FROM evidence_records r WHERE r.subject_id = j.job_id::text AND r.predicate IN ('admission', 'refusal'))
+   AND NOT EXISTS (SELECT 1 FROM evidence_series_members m WHERE m.subject_id = j.job_id::text)
 """
 
 
@@ -53,6 +73,10 @@ def broken(truth: Truth) -> list[str]:
     ]
     found += [f"6: job {row['job_id']} ended without evidence" for row in truth.rows(TERMINAL_WITHOUT_EVIDENCE)]
     found += [f"6: job {row['job_id']} was admitted without evidence" for row in truth.rows(UNEVIDENCED_ADMISSION)]
+    found += [f"6: job {row['job_id']} stands among refusals unlike it" for row in truth.rows(UNLIKE)]
+    found += [
+        f"6: {row['count']} refusals like job {row['subject_id']}'s were counted" for row in truth.rows(MISCOUNTED)
+    ]
     found += [
         f"4: {row['environment_id']} holds {row['held']} of {row['slots']} slots"
         for row in truth.rows(LEASES)

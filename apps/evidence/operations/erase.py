@@ -16,17 +16,16 @@ from django.db import transaction
 from apps.core.database import preparing
 from apps.evidence import operations
 from apps.evidence.logs import Log
-from apps.evidence.operations.holds import LOCK, LOCKED
+from apps.evidence.operations.holds import COVERED, LOCK, LOCKED
 from apps.evidence.ring import KeyRing
 from apps.evidence.tombstones import KIND, Hole, tombstone
 
 # Holds are asked in the very statement that erases, under the lock that whoever places one takes as well.
-ERASE = """
+ERASE = f"""
 UPDATE evidence_records AS r SET payload = NULL, salt = NULL
  WHERE r.record_id = ANY (%(records)s) AND r.tenant_id = %(tenant)s AND r.region = %(region)s
    AND r.number IS NOT NULL AND r.payload IS NOT NULL AND r.predicate <> 'erasure'
-   AND NOT EXISTS (SELECT 1 FROM legal_holds h WHERE h.tenant_id = r.tenant_id AND h.released_at IS NULL
-                      AND (h.subject_id IS NULL OR h.subject_id = r.subject_id))
+   AND NOT {COVERED.format(tenant="r.tenant_id", subject="r.subject_id")}
 RETURNING r.number, r.leaf
 """
 TOMBSTONE = operations.APPEND.replace("'job'", f"'{KIND}'").format(

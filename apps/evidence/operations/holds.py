@@ -19,6 +19,15 @@ UPDATE legal_holds SET released_by = %(by)s, released_at = clock_timestamp()
  WHERE hold_id = %(hold)s AND released_at IS NULL
 """
 
+# Whether a hold in force covers a record, `{tenant}` and `{subject}` being whose and of what. A refusal's covers the
+# record that stands for it, and the one that counts it: both are of the first refusal of its series.
+COVERED = """
+EXISTS (SELECT 1 FROM legal_holds h WHERE h.tenant_id = {tenant} AND h.released_at IS NULL
+           AND (h.subject_id IS NULL OR h.subject_id = {subject} OR EXISTS (
+             SELECT 1 FROM evidence_series_members m JOIN evidence_series s USING (record_id)
+              WHERE m.subject_id = h.subject_id AND s.subject_id = {subject})))
+"""
+
 
 class NoSuchHoldError(LookupError):
     """No hold of that id is in force."""

@@ -35,6 +35,7 @@ from apps.jobs.operations.not_taken import (
     UnknownTenantError,
     UnusablePlanError,
 )
+from apps.jobs.operations.refused import coalesce
 from apps.jobs.operations.ruling import DecisionPoints, Refusal, Ruling, Rulings
 from apps.jobs.operations.surroundings import Surroundings, surroundings_of
 from apps.jobs.operations.wake import wake_scheduler
@@ -101,8 +102,9 @@ class Submitted:
 def submit(submission: Submission, *, points: DecisionPoints) -> Submitted:
     """Admit or refuse `submission` and write it down; call inside its tenant's context.
 
-    The refused job is kept, `rejected`, with its evidence. Raises `UnknownTenantError` and `UnknownEnvironmentError`
-    before anything is written and lets `DecisionPointAwayError` through, with no row left behind.
+    The refused job is kept, `rejected`, with its evidence, which may be another's (`refused`). Raises
+    `UnknownTenantError` and `UnknownEnvironmentError` before anything is written and lets `DecisionPointAwayError`
+    through, with no row left behind.
     """
     (made,) = submit_all([submission], points=points)
     if isinstance(made, NotTakenError):
@@ -157,6 +159,8 @@ def submit_all(submissions: Sequence[Submission], *, points: DecisionPoints) -> 
             entered.append(made)
             if one is whole:
                 results.append(made)
+    if refused := [row for row in rows if row["outcome"] is not None]:
+        coalesce(refused)
     if rows:
         with preparing() as cursor:
             cursor.execute(WRITE, {"jobs": orjson.dumps(rows).decode(), "decisions": orjson.dumps(decisions).decode()})
@@ -205,7 +209,7 @@ WITH asked AS (
         retry jsonb, start_by_s int, start_by timestamptz, deadline_s int, deadline_at timestamptz,
         heartbeat_s float8, cancel_grace_s float8, parent_id uuid, step text, plan jsonb, depends_rule text,
         watched boolean, run_at timestamptz, submitted_at timestamptz, queued_at timestamptz, fence bigint, error jsonb,
-        event_id uuid, event_type text, event_subject text, event_data jsonb, {evidence_log.COLUMNS})
+        event_id uuid, event_type text, event_subject text, event_data jsonb, stood_for_by uuid, {evidence_log.COLUMNS})
 ), written AS (
     INSERT INTO jobs (job_id, tenant_id, type, status, outcome, reason_code, priority, environment_id, region, contract,
         contract_digest, params, params_digest, trigger, submitted_by, concurrency_key, timeout_s, max_attempts,
@@ -217,7 +221,7 @@ WITH asked AS (
         obligations, run_at, CASE WHEN status = 'scheduled' THEN run_at END, submitted_at,
         queued_at,
         CASE WHEN outcome IS NOT NULL THEN clock_timestamp() END, error,
-        CASE WHEN outcome IS NOT NULL THEN record_id END, 0, 0, 0, 0,
+        CASE WHEN outcome IS NOT NULL THEN coalesce(record_id, stood_for_by) END, 0, 0, 0, 0,
         retry, start_by_s, start_by, deadline_s, deadline_at, heartbeat_s, cancel_grace_s, parent_id, step, plan,
         depends_rule, watched
       FROM asked

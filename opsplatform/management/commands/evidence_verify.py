@@ -17,7 +17,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, connection
 
-from apps.evidence import heads, keys, stored, witnessed
+from apps.evidence import heads, keys, queries, stored, witnessed
 from apps.evidence.cosigning import Witness
 from apps.evidence.findings import Report
 from apps.evidence.logs import Log
@@ -29,9 +29,9 @@ from apps.tenancy.keys import BadKeyError, KeysMissingError
 
 TOUCHED = 1
 NO_ANSWER = 2
-UNPROVEN = """
+UNPROVEN = f"""
 SELECT job_id FROM jobs WHERE outcome IS NOT NULL AND (%(tenant)s::text IS NULL OR tenant_id = %(tenant)s)
-   AND NOT EXISTS (SELECT 1 FROM evidence_records r WHERE r.record_id = jobs.evidence_id) ORDER BY job_id
+   AND {queries.UNPROVEN.format(job="jobs")} ORDER BY job_id
 """
 OPEN = "SELECT count(*) FROM jobs WHERE outcome IS NULL AND (%(tenant)s::text IS NULL OR tenant_id = %(tenant)s)"
 
@@ -106,7 +106,7 @@ def in_words(found: dict[str, Any]) -> str:
     for one in found["findings"]:
         about = f" ({one['predicate']} of job {one['job_id']})" if one["job_id"] else ""
         lines.append(f"  {one['kind']} in the log of {one['tenant_id']} in {one['region']}: {one['finding']}{about}")
-    return "\n".join([*lines, *(f"  job {job_id} ended without a record" for job_id in found["missing"])])
+    return "\n".join([*lines, *(f"  job {job_id} ended, and no record proves it" for job_id in found["missing"])])
 
 
 def _log(report: Report) -> dict[str, Any]:

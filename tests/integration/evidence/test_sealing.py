@@ -312,8 +312,8 @@ class TestBroken:
         assert conflict.value.logs == [ACME]
 
 
-def test_nothing_waiting_costs_one_question(control: Control, sealer: Sealer, django_assert_num_queries: Any) -> None:
+def test_nothing_waiting_costs_two_questions(control: Control, sealer: Sealer, django_assert_num_queries: Any) -> None:
     with control():
         connection.ensure_connection()
-        with django_assert_num_queries(0):  # its one question is prepared, past Django's own cursor
+        with django_assert_num_queries(0):  # its questions are prepared, past Django's own cursor
             assert sealer.step() == LOOK_EVERY_S

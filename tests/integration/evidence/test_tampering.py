@@ -33,10 +33,11 @@ STEPS = (1, 2, 1, 5, 3, 1, 8, 2)
 def logs(done: Callable[..., str], control: Control, heads: Heads) -> list[Log]:
     """Two logs, grown by uneven steps, with something of each that waits for its seal."""
     sealer = Sealer(heads=heads)
-    for step in STEPS:
+    for turn, step in enumerate(STEPS):
         for place in range(step):
             for tenant in TENANTS:
-                admitted(tenant=tenant) if place % 2 else submitted("kpi.refresh", tenant=tenant)
+                caller = f"module-{turn}-{place}"  # each refusal has a record of its own
+                admitted(tenant=tenant) if place % 2 else submitted("kpi.refresh", tenant=tenant, submitted_by=caller)
         with control():
             sealer.step()
     for tenant in TENANTS:

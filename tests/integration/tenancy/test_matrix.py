@@ -70,6 +70,8 @@ def is_of(tenant: str, in_role: Callable[[DatabaseRole], AbstractContextManager[
     said(module.post(backfill, path=f"/operations/schedules/{schedule['schedule_id']}/backfill"), 202)
     wanted = {"name": name, "event_type": "operations.job.completed", "job": job}
     trigger = said(module.post(wanted, path="/operations/triggers"), 201)
+    for _ in range(2):  # refused, and alike
+        said(module.post({"type": "kpi.refresh"}, path="/operations/jobs"), 403)
     asked = {**job, "concurrency_key": name}
     job_id = said(module.post(asked, path="/operations/jobs", **{"Idempotency-Key": "the-same"}), 202)["job_id"]
     said(module.post({"tenant_id": tenant, "reason": name}, path="/operations/queues/batch/pause"))

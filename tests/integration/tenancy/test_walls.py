@@ -29,6 +29,8 @@ from tests.support.work import admitted, only
 # tests/architecture that row-level security is forced on them.
 WITH_TESTS_OF_THEIR_OWN = (
     "evidence.LegalHold",
+    "evidence.Series",
+    "evidence.SeriesMember",
     "jobs.Pause",
     "jobs.StartPrediction",
     "schedules.Schedule",
