@@ -260,7 +260,9 @@ class BatchJSONParser(StrictJSONParser):
 def body_digest(request: Request) -> str:
     """Return the SHA-256 (hex) of the body's exact bytes, for telling a repeated request from another one.
 
-    Valid once `request.data` was read; a request without a body has the digest of nothing.
+    Reads the body where nobody did yet, and raises what is wrong with it: else it would have the digest of nothing, and
+    two bodies were one request. A request without a body has the digest of nothing.
     """
+    request.data  # noqa: B018 - reading it is what has it parsed
     digest: str | None = (request.parser_context or {}).get("body_digest")
     return digest or hashlib.sha256(b"").hexdigest()

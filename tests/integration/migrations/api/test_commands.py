@@ -105,3 +105,12 @@ def test_a_key_repeats_a_command_and_its_refusal(running: Laid, acme: Module, lo
     refused(again[0], 409, "not_pausable")
     assert again[1].content == again[0].content
     assert look("SELECT count(*) AS n FROM events WHERE type = 'operations.migration.paused'") == [{"n": 1}]
+
+
+def test_a_key_is_one_commands_and_one_bodys(running: Laid, acme: Module, look: Look) -> None:
+    migration = running()
+    path, key = f"{MIGRATIONS}/{migration['id']}/pause", {"Idempotency-Key": "p"}
+    said(acme.post({"reason": "lunch"}, path=path, **key), 202)
+    refused(acme.post({"reason": "a fire"}, path=path, **key), 409, "idempotency_conflict")
+    refused(acme.post({}, path=path, **key), 409, "idempotency_conflict")
+    assert look("SELECT reason FROM migrations") == [{"reason": "lunch"}]
