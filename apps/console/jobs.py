@@ -20,6 +20,7 @@ from apps.evidence.queries import Verdict, examine, states_of
 from apps.jobs import glances, parsing, queries, representation
 from apps.jobs.models import Job
 from apps.jobs.queries import LogLine
+from apps.jobs.types import REGISTRY
 from apps.jobs.why import explain
 
 MOST_ATTEMPTS: Final = 50
@@ -108,7 +109,7 @@ def _story(request: HttpRequest, visit: Visit, row: Job) -> dict[str, Any]:
         "evidence": _evidence(verdicts),
         "emitted": emitted,
         "tickets": beside.tickets_about(visit, row.job_id),
-        "params": telling.flat(row.params) if row.params else [],
+        "params": telling.flat(REGISTRY.shown(row.type, row.params)) if row.params else [],
         "progress": _progress(row),
     }
     sealed = all(verdict.number is not None for verdict in verdicts)

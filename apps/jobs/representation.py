@@ -11,6 +11,7 @@ from apps.jobs.lifecycle import WAITING, Priority, State
 from apps.jobs.models import Attempt, Decision, Job
 from apps.jobs.operations.submit import Submitted
 from apps.jobs.queries import LogLine
+from apps.jobs.types import REGISTRY
 
 
 def job(
@@ -55,7 +56,7 @@ def job(
         "contract": row.contract,
         "trigger": row.trigger,
         "submitted_by": row.submitted_by,
-        "params": row.params,
+        "params": REGISTRY.shown(row.type, row.params),
         "timeout_s": row.timeout_s,
         "start_by_s": row.start_by_s,
         "deadline_s": row.deadline_s,

@@ -107,6 +107,11 @@ class ParamsSchema:
         except RecursionError as error:
             raise BadSchemaError("a $ref leads to itself without end") from error
 
+    def shown(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `params` without those that their schema says are `writeOnly`: taken, and told to nobody."""
+        said = self.document.get("properties", {})
+        return {name: value for name, value in params.items() if not _write_only(said.get(name))}
+
     def problems(self, params: object) -> list[ParamProblem]:
         """Return what is wrong with `params`, ordered by path, at most 50; an empty list: all is well. Never raises."""
         try:
@@ -118,6 +123,10 @@ class ParamsSchema:
         except (TypeError, ValueError):
             return [ParamProblem("", "must be JSON: no NaN, no lone surrogates, only string keys")]
         return sorted(found)[:MAX_PROBLEMS]
+
+
+def _write_only(schema: object) -> bool:
+    return isinstance(schema, dict) and schema.get("writeOnly") is True
 
 
 def _judge(schema: object, *, closed: bool) -> None:

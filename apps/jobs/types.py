@@ -156,6 +156,11 @@ class Registry:
             raise UnknownJobTypeError(f"no job type is called {name!r}")
         return found
 
+    def shown(self, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a job's params as its tenant may read them; of a type that is no longer there, all."""
+        found = self._types.get(name)
+        return dict(params) if found is None else found.params.shown(params)
+
     def of(self, handler: Callable[..., Any]) -> JobType:
         """Return the type whose handler is `handler`; raise UnknownJobTypeError."""
         for job_type in self._types.values():

@@ -22,7 +22,12 @@ _UUID = {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12
         "required": ["migration", "account", "definition", "target", "step", "direction", "run"],
         "properties": {
             "migration": {**_UUID, "description": "The campaign."},
-            "account": {**_WORD, "description": "The tenant on whose account the campaign runs."},
+            # Another tenant's name may be: the target's own tenant, whose job this is, is not told it.
+            "account": {
+                **_WORD,
+                "writeOnly": True,
+                "description": "The tenant on whose account the campaign runs.",
+            },
             "definition": {
                 "type": "object",
                 "additionalProperties": False,

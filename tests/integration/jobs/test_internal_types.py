@@ -16,7 +16,7 @@ INTERNAL = "migration.step"
 SCHEDULES, TRIGGERS = "/operations/schedules", "/operations/triggers"
 PARAMS = {
     "migration": "01890000-0000-7000-8000-000000000000",
-    "account": "acme",
+    "account": "globex",
     "definition": {"name": "crm", "from": "1.4", "to": "1.5", "checksum": "sha256:" + "ab" * 32},
     "target": "acme",
     "step": "add",
@@ -89,3 +89,11 @@ def test_its_jobs_are_seen_and_cancelled_like_any_others(acme: Module) -> None:
     job_id = admitted(INTERNAL, params=PARAMS)
     assert said(acme.get(f"{JOBS}/{job_id}"))["type"] == INTERNAL
     assert said(acme.ask("POST", f"{JOBS}/{job_id}/cancel"), 202)["status"] == "cancelled"
+
+
+def test_its_jobs_do_not_tell_their_tenant_on_whose_account_they_run(acme: Module) -> None:
+    job_id = admitted(INTERNAL, params=PARAMS)
+    shown = said(acme.get(f"{JOBS}/{job_id}"))
+    assert shown["params"]["step"] == "add"
+    for path in ("", f"/{job_id}", f"/{job_id}/timeline", f"/{job_id}/why", f"/{job_id}/evidence"):
+        assert "globex" not in acme.get(f"{JOBS}{path}").content.decode(), path
