@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -45,6 +45,11 @@ def migrations(rows: Sequence[Migration]) -> list[dict[str, Any]]:
     return [_migration(row, now=now, given=given.get(row.id, []), evidence=states) for row in rows]
 
 
+def told(shown: Mapping[str, Any], *, hidden: Collection[str]) -> dict[str, Any]:
+    """Return a migration as lists and commands show it, with nobody of `hidden` in any sentence that a person wrote."""
+    return {**shown, **{name: without(shown[name], hidden=hidden) for name in ("reason", "approvals")}}
+
+
 def whole(shown: Mapping[str, Any], row: Migration, *, waves: Sequence[Wave], crowd: Crowd) -> dict[str, Any]:
     """Return a migration, `shown` as lists show it, with its plan, waves and targets as `crowd` may be told of them."""
     hidden = _hidden(row.plan, crowd=crowd)
@@ -52,8 +57,7 @@ def whole(shown: Mapping[str, Any], row: Migration, *, waves: Sequence[Wave], cr
     if crowd.next is not None:
         links["targets"] = f"{links['self']}?targets={crowd.next}"
     return {
-        **shown,
-        "reason": without(shown["reason"], hidden=hidden),
+        **told(shown, hidden=hidden),
         "plan": without(row.plan, hidden=hidden),
         "waves": [
             wave(each, targets=crowd.by_wave.get(each.number, Counter()), facts=without(each.facts, hidden=hidden))

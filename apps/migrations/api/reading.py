@@ -22,7 +22,6 @@ from apps.core.ids import BadIdError, parse_id
 from apps.migrations import fields, registry, representation, standing
 from apps.migrations.api.shared import TAGS, found
 from apps.migrations.models import STATES, Migration, Target, Wave
-from apps.migrations.redaction import without
 from apps.migrations.tail import MigrationSource
 from apps.tenancy.authentication import principal_of
 from apps.tenancy.context import operator_reading
@@ -151,15 +150,13 @@ def _of_target(request: Request, key: str) -> list[UUID]:
 
 
 def _unnamed(items: list[dict[str, Any]], *, seen: Tenants) -> list[dict[str, Any]]:
-    """Return the migrations without others' names in the sentences that say why they stand where they stand."""
-    said = [UUID(each["id"]) for each in items if each["reason"] and each["reason"]["sentence"]]
+    """Return the migrations without others' names in what people and gates wrote about them."""
+    said = [UUID(each["id"]) for each in items if each["reason"] or each["approvals"]["given"]]
     if isinstance(seen, AllTenants) or not said:
         return items
     with operator_reading():
         hidden = standing.unseen(said, seen=seen)
-    return [
-        each | {"reason": without(each["reason"], hidden=hidden.get(UUID(each["id"]), frozenset()))} for each in items
-    ]
+    return [representation.told(each, hidden=hidden.get(UUID(each["id"]), frozenset())) for each in items]
 
 
 def _target(text: str | None) -> UUID | None:

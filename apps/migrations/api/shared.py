@@ -14,12 +14,14 @@ from rest_framework.response import Response
 from apps.core import asked as query
 from apps.core import problems
 from apps.core.ids import BadIdError, parse_id
-from apps.migrations import representation
+from apps.migrations import representation, standing
 from apps.migrations.lifecycle import ContractBegunError, IllegalMoveError
 from apps.migrations.models import Migration
 from apps.migrations.operations.asking import AuthorApprovesError, NoMigrationError
 from apps.tenancy.authentication import principal_of
+from apps.tenancy.context import operator_reading
 from apps.tenancy.idempotency import answer_once
+from apps.tenancy.principals import AllTenants
 from apps.tenancy.reading import contexts
 
 TAGS = ["migrations"]
@@ -50,20 +52,24 @@ def acted(request: Request, migration_id: str, *, act: Callable[[Migration, str]
     """
     with found(request, migration_id) as row:
         tenant_id, wanted = row.tenant_id, row.id
-    by = principal_of(request).subject
+    caller = principal_of(request)
+    hidden: Collection[str] = ()
+    if not isinstance(caller.tenants, AllTenants):
+        with operator_reading():
+            hidden = standing.unseen([wanted], seen=caller.tenants).get(wanted, ())
 
     def answer() -> Response:
         with refusals(code=code):
-            act(Migration.objects.get(id=wanted), by)
-        return answered(wanted)
+            act(Migration.objects.get(id=wanted), caller.subject)
+        return answered(wanted, hidden=hidden)
 
     return answer_once(request, tenant_id=tenant_id, act=answer)
 
 
-def answered(migration_id: UUID, *, headers: dict[str, str] | None = None) -> Response:
-    """Return 202 with the migration, in its account's context."""
+def answered(migration_id: UUID, *, hidden: Collection[str] = (), headers: dict[str, str] | None = None) -> Response:
+    """Return 202 with the migration, in its account's context, and nobody of `hidden` in it."""
     (body,) = representation.migrations([Migration.objects.get(id=migration_id)])
-    return Response(body, status=status.HTTP_202_ACCEPTED, headers=headers)
+    return Response(representation.told(body, hidden=hidden), status=status.HTTP_202_ACCEPTED, headers=headers)
 
 
 @contextmanager

@@ -89,6 +89,20 @@ def test_targets_outside_the_token_are_counted_and_never_named(
     assert read(platform, migration)["reason"]["sentence"] == "globex: a check failed"
 
 
+def test_an_approvers_note_names_nobody_either(awaiting: Laid, acme: Module, platform: Module, change: Change) -> None:
+    migration = awaiting(["acme"], ["globex"])
+    change(
+        "INSERT INTO migration_approvals (approval_id, migration_id, tenant_id, approver, plan_checksum, note)"
+        " VALUES (%s, %s, 'acme', 'paula', %s, 'globex is small')",
+        uuid7(), migration["id"], CHECKSUM,
+    )  # fmt: skip
+    assert read(platform, migration)["approvals"]["given"][0]["note"] == "globex is small"
+    aborted = said(acme.post({}, path=f"{MIGRATIONS}/{migration['id']}/abort"), 202)
+    for shown in (aborted, read(acme, migration), said(acme.get(MIGRATIONS))["items"][0]):
+        (given,) = shown["approvals"]["given"]
+        assert (given["by"], given["note"]) == ("paula", "another's")
+
+
 def test_a_plan_whose_targets_were_never_written_names_nobody_either(
     awaiting: Laid, acme: Module, change: Change
 ) -> None:
