@@ -27,11 +27,20 @@ class Reason(StrEnum):
     SCHEMA_DIFFERS = "schema_differs"  # it is at `from` and looks otherwise than most
 
 
+# What would be right, where the word alone does not say it.
+_WHY: Final[dict[Reason, str]] = {
+    Reason.VERSION_ABSENT: "it says no version: write it where the definition reads it, or ask with `baseline`",
+    Reason.SCHEMA_ABSENT: "its database has no schema of the name that the definition gives it",
+    Reason.SCHEMA_DIFFERS: "its schema is not the one that most have: make it so, or ask for it by itself",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """What reading a target found. `digest`, `objects`: None where it has no schema to read (a module, by its word).
 
-    `objects`: name ("column customers.nick") → short digest. `problem`: unreachable, schema_absent or version_absent.
+    `objects`: name ("column customers.nick") → short digest. `problem`: unreachable, schema_absent or version_absent;
+    `why`: a sentence about it, where there is one.
     """
 
     key: str
@@ -41,6 +50,7 @@ class Found:
     objects: Mapping[str, str] | None = field(default=None, repr=False)
     size_bytes: int | None = None
     problem: str | None = None
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +63,7 @@ class SetAside:
     version: str | None = None
     digest: str | None = None
     differs: Sequence[str] = ()
+    why: str | None = None
 
 
 class Judgement(NamedTuple):
@@ -123,6 +134,7 @@ def _aside(found: Found, reason: Reason, *, differs: Sequence[str] = ()) -> SetA
         version=found.version,
         digest=found.digest,
         differs=differs,
+        why=found.why or _WHY.get(reason),
     )
 
 

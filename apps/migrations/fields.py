@@ -40,6 +40,20 @@ class TenantsField(serializers.JSONField):
         return list(dict.fromkeys(data))
 
 
+class VersionField(serializers.RegexField):
+    """A version: a text. A number is refused, since nobody can tell 1.50 from 1.5 once it is read."""
+
+    def __init__(self, **more: Any) -> None:
+        """Take what a definition takes for its versions."""
+        super().__init__(VERSION, **more)
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the version; refuse what is no text."""
+        if not isinstance(data, str):
+            raise serializers.ValidationError('a text in quotes, as "1.5", would be right')
+        return str(super().to_internal_value(data))
+
+
 class TargetsFields(StrictSerializer):
     """What it goes through, by the kind of targets that the definition has."""
 
@@ -64,9 +78,9 @@ class MigrateFields(StrictSerializer):
         help_text="on whose account it runs; may be left out when the token names one tenant",
     )
     definition = serializers.RegexField(NAME, help_text="its name")
-    version_to = serializers.RegexField(VERSION, help_text="where it leads")
-    version_from = serializers.RegexField(
-        VERSION, required=False, allow_null=True, default=None, help_text="needed where several lead there"
+    version_to = VersionField(help_text="where it leads")
+    version_from = VersionField(
+        required=False, allow_null=True, default=None, help_text="needed where several lead there"
     )
     targets = TargetsFields(required=False, default=dict, help_text="none for a definition of kind module")
     waves = serializers.JSONField(
@@ -83,7 +97,7 @@ class MigrateFields(StrictSerializer):
     baseline = serializers.BooleanField(
         required=False,
         default=False,
-        help_text="set nobody aside whose schema is another than most have: take it as it is",
+        help_text="who says no version counts as being at the migration's `from`, instead of being set aside",
     )
     plan = serializers.RegexField(
         CHECKSUM,

@@ -177,6 +177,7 @@ def _read(asked: Asked) -> list[Found]:
             objects=schemas.setdefault(read.digest, read.objects),
             size_bytes=read.size_bytes,
             problem=read.problem,
+            why=read.why,
         )
 
     with ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="plan-reading") as pool:

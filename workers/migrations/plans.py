@@ -110,7 +110,7 @@ def _write(answer: Answer, *, migration_id: UUID, definition: Definition) -> Non
             risk=made.risk,
             approvals=made.approvals,
             waves=[[planning.Planned(*_of(each)) for each in wave] for wave in made.waves],
-            set_aside=[planning.SetAside(*_of(each)[:2], each.reason, each.version, each.digest, each.differs)
+            set_aside=[planning.SetAside(*_of(each)[:2], each.reason, each.version, each.digest, each.differs, each.why)
                        for each in made.set_aside],
         ),
         migration_id=migration_id,

@@ -29,7 +29,7 @@ class Reading:
     """What a target said. `digest`: of its schema; `objects`: a short digest of each thing in it, by kind and name.
 
     With a `problem` what could not be learnt is None: `unreachable` (also: its secret is no use), `schema_absent`,
-    `version_absent` (all else is known).
+    `version_absent` (all else is known). `why` says in a sentence, without its address, why it could not be reached.
     """
 
     version: str | None = None
@@ -37,6 +37,7 @@ class Reading:
     objects: Mapping[str, str] | None = None
     size_bytes: int | None = None
     problem: Problem | None = None
+    why: str | None = None
 
 
 def read(definition: Definition, *, account: str, tenant_id: str, target: str) -> Reading:
@@ -45,7 +46,8 @@ def read(definition: Definition, *, account: str, tenant_id: str, target: str) -
         return _read(definition, account=account, tenant_id=tenant_id, key=target)
     except (JobError, psycopg.Error) as error:
         absent = isinstance(error, JobError) and error.code in {"schema_absent", "bad_schema"}
-        return Reading(problem="schema_absent" if absent else "unreachable")
+        why = str(error) if isinstance(error, JobError) else "its database did not answer what it was asked"
+        return Reading(problem="schema_absent" if absent else "unreachable", why=why)
 
 
 def of(connection: Session, definition: Definition, *, schema: str) -> Reading:

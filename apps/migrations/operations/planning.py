@@ -44,6 +44,7 @@ class SetAside(NamedTuple):
     version: str | None
     digest: str | None
     differs: Sequence[str]
+    why: str | None = None
 
 
 class Plan(NamedTuple):
@@ -185,6 +186,7 @@ def _write_rows(plan: Plan, *, held: Held, definition: Definition) -> None:
             key=each.key,
             state=TargetState.SET_ASIDE,
             reason_code=each.reason,
+            reason=each.why and each.why[:500],
             differs=list(each.differs),
             version_before=each.version,
             digest_before=each.digest,

@@ -79,7 +79,11 @@ def test_everything_that_keeps_a_target_out_has_its_reason(ground: Ground, tmp_p
 
     definition = define(ground)
     everybody = ("acme", "globex", "initech", "umbrella", "away", "absent")
-    assert set_aside(plan(ground, definition, *everybody)) == {
+    made = plan(ground, definition, *everybody)
+    said = {each.key: each.why for each in made.set_aside}
+    assert said["away"] == "the target cannot be reached"
+    assert "baseline" in (said["umbrella"] or "")
+    assert set_aside(made) == {
         "globex": "already_there",
         "initech": "version_differs",
         "umbrella": "version_absent",

@@ -73,9 +73,14 @@ def test_what_is_not_there_is_told_and_nothing_raised(ground: Ground, definition
         assert found.digest is not None, "all else is known"
     secrets = tmp_path / "keys" / "secrets.json"
     away = psycopg.conninfo.make_conninfo(ground.dsn, port="1")
-    for said in ({}, {"acme": {"crm_database": "not = a = dsn"}}, {"acme": {"crm_database": away}}):
+    for said, why in (
+        ({}, "the tenant has no secret 'crm_database': an operator has to lay it"),
+        ({"acme": {"crm_database": "not = a = dsn"}}, "the secret is no connection string"),
+        ({"acme": {"crm_database": away}}, "the target cannot be reached"),
+    ):
         secrets.write_text(json.dumps(said))
-        assert read(definition).problem == "unreachable"
+        found = read(definition)
+        assert (found.problem, found.why) == ("unreachable", why)
 
 
 def test_a_version_is_read_as_the_definition_says(ground: Ground) -> None:

@@ -68,6 +68,8 @@ def test_it_takes_the_scope(db: None, look: Look) -> None:
         ({**CRM, "definition": "CRM"}, ["definition"]),
         ({**CRM, "definition": "erp"}, ["definition"]),
         ({**CRM, "version_to": "9.9"}, ["version_to"]),
+        ({**CRM, "version_to": 1.5}, ["version_to"]),
+        ({**CRM, "version_from": 1.4}, ["version_from"]),
         ({**CRM, "version_from": "1.3"}, ["version_from"]),
         ({**CRM, "dry_run": "perhaps"}, ["dry_run"]),
         ({**CRM, "waves": "all"}, ["waves"]),
