@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from apps.migrations import events
+from apps.migrations.advice import what_next
+from apps.migrations.lifecycle import State
 
 BY_ITSELF: Final = "plane"
 # Why it stands still or goes back, where an event before has said so.
@@ -62,6 +64,14 @@ def meaning(event_type: str, data: Mapping[str, Any]) -> Meaning:
             return Meaning.GIVEN_UP
         return Meaning.NOT_BEGUN if data.get("wave") is None else Meaning.TROUBLE
     return _ALWAYS.get(event_type, Meaning.NOTHING)
+
+
+def next_step(data: Mapping[str, Any]) -> str | None:
+    """Return what a person may do about it; an event tells the status that it led to."""
+    status = data.get("status")
+    if status not in set(State):
+        return None
+    return what_next(status=State(status), reason=data.get("reason"), begun=data.get("wave") is not None)
 
 
 def sentence(event_type: str, data: Mapping[str, Any]) -> str:

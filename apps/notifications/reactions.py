@@ -167,6 +167,7 @@ def on_migration_target(event: Event) -> None:
 def _about_migration(event: Event, *, action: Action, severity: Severity, category: Category = Category.ALERT) -> None:
     data = event.data
     counts = {name: data[name] for name in ("status", "wave", "step", "done", "total", "reason") if name in data}
+    following = news.next_step(data)
     notify(
         tenant_id=event.tenant_id,
         action=action,
@@ -177,7 +178,7 @@ def _about_migration(event: Event, *, action: Action, severity: Severity, catego
         group=MIGRATIONS,
         summary=news.sentence(event.type, data) if action is Action.TRIGGER else "",
         dedup_key=migration_key(data) if category is Category.ALERT else None,
-        details={"migration_id": data["migration_id"], **counts},
+        details={"migration_id": data["migration_id"], **counts, **({"next": following} if following else {})},
         links={"migration": f"/operations/migrations/{data['migration_id']}"},
         by=BY,
         cause_event_id=event.event_id,

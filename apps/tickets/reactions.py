@@ -128,7 +128,10 @@ def on_migration_news(event: Event) -> None:
         module = str(event.data.get("module") or "migrations")
         issue = news.sentence(event.type, event.data)
         links = [("migration", migration)]
-        _report(event, module=module, kind=MIGRATION, about=migration, issue=issue, source=MIGRATION, links=links)
+        _report(
+            event, module=module, kind=MIGRATION, about=migration, issue=issue, source=MIGRATION, links=links,
+            following=news.next_step(event.data),
+        )  # fmt: skip
     elif meaning is Meaning.WELL:
         done = event.type == migration_events.COMPLETED
         said = "it completed" if done else "every target is back at its version"
@@ -158,10 +161,22 @@ def on_ticket_news(event: Event) -> None:
 
 
 def _report(
-    event: Event, *, module: str, kind: str, about: str, issue: str, source: str, links: list[tuple[str, str]]
+    event: Event,
+    *,
+    module: str,
+    kind: str,
+    about: str,
+    issue: str,
+    source: str,
+    links: list[tuple[str, str]],
+    following: str | None = None,
 ) -> None:
-    """Report trouble that is no job's; `about` is what tells it from other trouble of the kind."""
+    """Report trouble that is no job's; `about` is what tells it from other trouble of the kind.
+
+    `following`: what a person may do about it, in a sentence.
+    """
     known = {name: event.data[name] for name in ABOUT if isinstance(event.data.get(name), str | int | float)}
+    known |= {"next": following} if following else {}
     mark = fingerprint(tenant_id=event.tenant_id, module=module, kind=kind, error_class=about, message="")
     severity = str(event.data.get("severity"))
     report(

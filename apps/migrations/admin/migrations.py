@@ -12,9 +12,8 @@ from django.urls import URLPattern, path, reverse
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
 from apps.core.admin.lists import SinceFilter
-from apps.core.admin.markup import bar, link, mono
+from apps.core.admin.markup import bar, mono
 from apps.core.admin.pages import RecordAdmin, column
-from apps.evidence.models import Record
 from apps.migrations.admin.acting import APPROVE, COMMANDS, LONGEST_REASON, REFUSALS, act, may, offered
 from apps.migrations.admin.story import COLOURS, standing_badge, story_of
 from apps.migrations.models import Migration
@@ -38,20 +37,18 @@ class MigrationAdmin(RecordAdmin[Migration]):
     search_help_text = "A whole migration id"
     ordering = ("-id",)
     heavy = ("plan", "asked")
-    change_form_outer_after_template = "admin/migrations/story.html"
+    # Before the facts that stand: how it stands now and what may be asked of it is what a person comes for.
+    change_form_outer_before_template = "admin/migrations/story.html"
     fieldsets = (
         (
             None,
             {
                 "fields": (
-                    ("shown_id", "shown_status", "shown_risk"),
+                    ("shown_id",),
                     ("shown_what", "module", "of_tenant"),
                     ("description",),
-                    ("reason_code", "reason"),
-                    ("dry_run", "drill", "stage"),
+                    ("dry_run", "drill", "shown_risk"),
                     ("requested_by", "requested_at", "planned_at"),
-                    ("started_at", "stopped_at", "finished_at"),
-                    ("version", "shown_evidence"),
                     ("shown_definition",),
                     ("shown_plan",),
                 ),
@@ -144,11 +141,6 @@ class MigrationAdmin(RecordAdmin[Migration]):
     def shown_plan(self, row: Migration) -> Any:
         """Return the checksum of what people agree to."""
         return mono(row.plan_checksum) if row.plan_checksum else None
-
-    @column("Evidence")
-    def shown_evidence(self, row: Migration) -> Any:
-        """Return the way to the record of its last transition."""
-        return link(Record, row.evidence_ref) if row.evidence_ref else None
 
     @column("Account")
     def of_tenant(self, row: Migration) -> str:

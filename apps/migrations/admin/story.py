@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from apps.core.admin.markup import as_json, badge, bar, brief, link, listing, mono, span
 from apps.core.clock import DatabaseClock
 from apps.evidence.models import Record
 from apps.jobs.models import Job
 from apps.migrations import representation, standing
-from apps.migrations.lifecycle import OVER
+from apps.migrations.advice import what_next
+from apps.migrations.lifecycle import OVER, State
 from apps.migrations.models import Approval, Migration, Step, Target, Wave
 from apps.tenancy.principals import ALL
 
@@ -58,6 +61,14 @@ def story_of(migration: Migration) -> dict[str, Any]:
     plan = migration.plan or {}
     return {
         "live": migration.status not in OVER,
+        "standing": standing_badge(migration.status),
+        "times": _times(migration),
+        "next": what_next(
+            status=State(migration.status),
+            reason=migration.reason_code,
+            begun=migration.started_at is not None,
+            contracting=migration.contract_begun_at is not None,
+        ),
         "bar": bar(migration.progress, COLOURS[migration.status]),
         "percent": f"{100 * migration.progress:.0f}",
         "eta": _eta(migration),
@@ -77,14 +88,19 @@ def story_of(migration: Migration) -> dict[str, Any]:
         "set_aside": _table(
             ("Target", "Why", "Version", "What differs"),
             [
-                (link(Target, each.target_id, each.key), each.reason_code, each.version_before, ", ".join(each.differs))
+                (
+                    link(Target, each.target_id, each.key),
+                    _why(each.reason_code, each.reason),
+                    each.version_before or "",
+                    ", ".join(each.differs),
+                )
                 for each in crowd.set_aside
             ],
         ),
         "approvals": _table(
             ("Who", "When", "Note", "Plan"),
             [
-                (each.approver, f"{each.at:%Y-%m-%d %X}", each.note, mono(each.plan_checksum[:19]))
+                (each.approver, _at(each.at), each.note, mono(each.plan_checksum[:19]))
                 for each in Approval.objects.filter(migration_id=migration.id).order_by("at")
             ],
         ),
@@ -113,8 +129,17 @@ def _plan(plan: Mapping[str, Any]) -> dict[str, Any]:
         "on": rehearsal.get("on"),
         "estimate": _estimate(plan.get("estimate")),
         "reasons": [str(each) for each in plan.get("risk_reasons") or ()],
-        "findings": [brief(each) if isinstance(each, Mapping) else str(each) for each in plan.get("findings") or ()],
+        "findings": [_finding(each) for each in plan.get("findings") or ()],
     }
+
+
+def _finding(found: Any) -> str:
+    """Return a warning as the linter prints it: where, which rule, what is wrong."""
+    if not isinstance(found, Mapping):
+        return str(found)
+    where = ":".join(str(found[name]) for name in ("file", "line") if found.get(name))
+    said = ": ".join(str(found[name]) for name in ("level", "rule", "message") if found.get(name))
+    return f"{where} {said}".strip() or brief(dict(found))
 
 
 def _estimate(found: Any) -> str | None:
@@ -137,21 +162,57 @@ def _eta(migration: Migration) -> str | None:
 
 def _wave(row: Wave, *, targets: Counter[str]) -> tuple[Any, ...]:
     up = targets["upgraded"] / targets.total() if targets.total() else 0.0
-    words = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in sorted(targets.items()))
+    words = _lines(f"{count} {state.replace('_', ' ')}" for state, count in sorted(targets.items()))
     return (
         row.number,
         standing_badge(row.state),
         format_html("{}{}", bar(up, "success"), words),
         standing_badge(row.verdict),
-        brief(row.facts.get("gates", row.facts)),
-        f"{row.started_at:%Y-%m-%d %X}" if row.started_at else "",
-        f"{row.finished_at:%Y-%m-%d %X}" if row.finished_at else "",
+        _gates(row.facts),
+        _at(row.started_at),
+        _at(row.finished_at),
     )
+
+
+def _gates(facts: Mapping[str, Any]) -> SafeString | str:
+    """Return what each gate said and the figures it said it by, a line each; else what holds the wave back."""
+    gates = facts.get("gates")
+    if not isinstance(gates, Mapping):
+        held = facts.get("held_by") or ()
+        return f"held by {', '.join(map(str, held))}" if held else ""
+    return format_html_join(
+        "", '<div class="ops-row">{} <span>{}</span></div>', (_gate(*each) for each in gates.items())
+    )
+
+
+def _gate(name: str, said: Any) -> tuple[Any, str]:
+    if not isinstance(said, Mapping):
+        return "", f"{name} {_word(said)}"
+    figures = [(word.replace("_", " "), value) for word, value in said.items() if word != "verdict" and value]
+    text = ", ".join(f"{word}: {_word(value)}" for word, value in figures)
+    return standing_badge(said.get("verdict")), f"{name.replace('_', ' ')}{f' ({text})' if text else ''}"
+
+
+def _word(value: Any) -> str:
+    if value is True:
+        return "yes"
+    return ", ".join(map(str, value)) if isinstance(value, list) else f"{value}"
+
+
+def _times(migration: Migration) -> str:
+    """Return in a line since when it runs, stands still or is over."""
+    named = (("began", migration.started_at), ("stands still since", migration.stopped_at))
+    said = [f"{name} {at:%Y-%m-%d %X}" for name, at in (*named, ("ended", migration.finished_at)) if at is not None]
+    return " · ".join(said)
+
+
+def _at(moment: datetime | None) -> SafeString | str:
+    return "" if moment is None else format_html('<span class="ops-moment">{}</span>', f"{moment:%Y-%m-%d %X}")
 
 
 def _target(row: Target, *, steps: Sequence[Step]) -> tuple[Any, ...]:
     version = " → ".join(each for each in (row.version_before, row.version_after) if each)
-    why = ": ".join(each for each in (row.reason_code, row.reason) if each)
+    failed = next((each.error for each in steps if each.state == "failed" and each.error), None)
     going = next((each for each in steps if each.state in {"running", "stopping", "failed"}), None)
     return (
         link(Target, row.target_id, row.key),
@@ -160,8 +221,12 @@ def _target(row: Target, *, steps: Sequence[Step]) -> tuple[Any, ...]:
         bar(part_done(steps), COLOURS.get(row.state, "primary")),
         version,
         "" if going is None else _now_at(going),
-        why,
+        _why(row.reason_code, row.reason or failed),
     )
+
+
+def _why(code: str | None, sentence: str | None) -> str:
+    return ": ".join(each for each in (code, sentence) if each)
 
 
 def _now_at(step: Step) -> Any:
@@ -181,6 +246,10 @@ def _part(step: Step) -> float:
     if step.state == "done":
         return 1.0
     return min(1.0, step.done / step.total) if step.done and step.total and step.direction == "up" else 0.0
+
+
+def _lines(words: Iterable[str]) -> SafeString:
+    return format_html_join("", '<div class="ops-moment">{}</div>', ((word,) for word in words))
 
 
 def _table(headers: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:

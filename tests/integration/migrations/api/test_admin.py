@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from apps.core.ids import uuid7
+from apps.migrations.definition import OnFailure
 from apps.migrations.models import Step, Wave
 from apps.migrations.operations import moving
 from tests.integration.conftest import Control, Look
@@ -64,6 +65,27 @@ def test_pages_show_a_migration_with_its_plan_waves_targets_and_what_is_set_asid
     (target,) = look("SELECT target_id FROM migration_targets WHERE key = 'sandbox'")
     assert "column customers.nick" in page(browser, f"{ADMIN}/target/{target['target_id']}/change/")
     assert "migrations under way" in page(browser, "/admin/")
+
+
+def test_a_stopped_ones_page_says_how_it_stands_why_and_what_to_do_and_looks_for_news(
+    running: Laid, person: Person, control: Control
+) -> None:
+    migration = running(["acme"], ["globex"])
+    saw = {"no_orphans": {"verdict": "fail", "failed": ["acme"], "unknown": []}, "health": {"verdict": "succeed"}}
+    with control():
+        moving.begin_wave(UUID(migration["id"]), number=0, facts={"health": {}, "attempts": [0, 0]})
+        moving.fail_wave(
+            UUID(migration["id"]), number=0, code="gate_no_orphans", then=OnFailure.PAUSE, gate="no_orphans",
+            why="check no_orphans failed for acme", facts=saw,
+        )  # fmt: skip
+    shown = page(person("olga"), f"{ADMIN}/migration/{migration['id']}/change/")
+    live = shown[shown.index('id="ops-migration"') :]
+    words = [
+        ">paused<", "gate_no_orphans: check no_orphans failed for acme", "retry has it judged anew", "or revert",
+        "no orphans (failed: acme)", "stands still since",
+    ]  # fmt: skip
+    assert [word for word in words if word not in live] == [], "what renews itself tells how it stands"
+    assert "attempts" not in live.partition("The whole plan")[0], "figures of nobody's concern"
 
 
 def test_a_draft_has_a_page_too(platform: Module, person: Person) -> None:

@@ -85,6 +85,8 @@ def test_a_stall_is_one_alert_and_one_ticket_that_name_no_target(
     (ticket,) = look(TICKETS)
     assert (ticket["issue"], ticket["source"], ticket["occurrences"]) == (alert["summary"], "migration", 1)
     assert look("SELECT ref FROM ticket_links WHERE kind = 'migration'") == [{"ref": row["id"]}]
+    assert "retry" in alert["details"]["next"]
+    assert ticket["about"]["next"] == alert["details"]["next"], "both say what to do"
     assert "globex" not in str(look(ALERTS)) + str(look(TICKETS)), "its account's people may not know who else there is"
 
 
