@@ -51,12 +51,16 @@ class Fact:
 
 
 class Notes:
-    """The facts found so far in one text; `made` are the tables that it has made itself."""
+    """The facts found so far in one text; `made` are the tables that it has made itself.
+
+    `unchecked`: (table, constraint) that it has added NOT VALID, under a lock that stands until the text's end.
+    """
 
     def __init__(self) -> None:
         """Start with nothing found."""
         self.line = 1
         self.made: set[str] = set()
+        self.unchecked: set[tuple[str, str]] = set()
         self.facts: list[Fact] = []
 
     def note(self, effect: Effect, what: str, *, names: Iterable[str] = ()) -> None:

@@ -110,6 +110,9 @@ def _alter_table(node: Node, notes: Notes) -> None:
             notes.on_table(Effect.REQUIRES, table, f"{table}.{command.name} is set NOT NULL")
         elif kind == "AT_AddConstraint":
             _add_constraint(table, definition, notes)
+        elif kind == "AT_ValidateConstraint" and (table, command.name) in notes.unchecked:
+            what = f"constraint {command.name} of {table} is validated under the lock that added it"
+            notes.on_table(Effect.SCANS, table, what)
         elif kind in _REWRITING:
             notes.on_table(Effect.REWRITES, table, _REWRITING[kind].format(table))
 
@@ -144,6 +147,8 @@ def _add_constraint(table: str, constraint: Node, notes: Notes) -> None:
         notes.on_table(Effect.BLOCKS, table, f"an index for {what}")
     elif kind in {"CONSTR_CHECK", "CONSTR_FOREIGN", "CONSTR_NOTNULL"} and not constraint.skip_validation:
         notes.on_table(Effect.SCANS, table, f"{what} is checked at once")
+    elif constraint.skip_validation:
+        notes.unchecked.add((table, constraint.conname))
     if kind == "CONSTR_NOTNULL":
         notes.on_table(Effect.REQUIRES, table, f"{what} is NOT NULL")
 

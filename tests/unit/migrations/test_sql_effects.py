@@ -44,6 +44,11 @@ def done(sql: str) -> dict[Effect, list[str]]:
         ("ALTER TABLE t ALTER c SET NOT NULL", Effect.SCANS, "SET NOT NULL of t.c"),
         ("ALTER TABLE t ADD CONSTRAINT x CHECK (c > 1)", Effect.SCANS, "constraint x of t"),
         ("ALTER TABLE t ADD CONSTRAINT x FOREIGN KEY (c) REFERENCES u", Effect.SCANS, "constraint x of t"),
+        (
+            "ALTER TABLE t ADD CONSTRAINT x CHECK (c > 1) NOT VALID; ALTER TABLE t VALIDATE CONSTRAINT x",
+            Effect.SCANS,
+            "constraint x of t is validated under the lock that added it",
+        ),
         ("ALTER TABLE t ADD c int CHECK (c > 1)", Effect.SCANS, "a CHECK of t.c"),
         ("CREATE INDEX i ON t (c)", Effect.BLOCKS, "index i on t"),
         ("ALTER TABLE t ADD UNIQUE (c)", Effect.BLOCKS, "an index for constraint without a name of t"),
