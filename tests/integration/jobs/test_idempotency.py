@@ -61,6 +61,11 @@ class TestTheSameAgain:
         refused(acme.post({"type": "ops.noop", "priority": "high"}, **KEY), 409, "idempotency_conflict")
         assert jobs(look) == 1
 
+    def test_a_command_with_another_body_is_a_conflict_too(self, acme: Module, look: Look) -> None:
+        path = f"{JOBS}/{said(acme.post({**NOOP, 'priority': 'low'}), 202)['job_id']}/reprioritize"
+        said(acme.post({"priority": "high"}, path=path, **KEY), 202)
+        refused(acme.post({"priority": "bulk"}, path=path, **KEY), 409, "idempotency_conflict")
+
     def test_without_a_key_is_another_job(self, acme: Module, look: Look) -> None:
         said(acme.post(NOOP), 202), said(acme.post(NOOP), 202)
         assert (jobs(look), keys(look)) == (2, 0)
