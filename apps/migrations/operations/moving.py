@@ -151,9 +151,10 @@ def lose(migration_id: UUID, *, why: str) -> None:
         held = hold(migration_id)
         if held.state is State.RUNNING:
             halt(held, code="definition_changed", then=OnFailure.PAUSE, why=why, wave=None, tells=[], facts={})
-        elif held.state is State.REVERTING:
+        elif held.state is State.REVERTING and not targets.at_work(migration_id):
             tells = [(events.FAILED, {"severity": "critical"})]
             write(Change(move=Move.STICK, code="definition_changed", why=why, tells=tells), held=held)
+            targets.let_go(migration_id)
 
 
 def doubt(migration_id: UUID, *, code: str, why: str, facts: Mapping[str, Any]) -> None:
