@@ -292,7 +292,9 @@ def _go_on(migration_id: UUID, number: int, held: Held) -> None:
     """A wave whose gates failed is judged anew; whatever failed at a target stays so."""
     wave = _wave(migration_id, number)
     if wave.state == WaveState.FAILED and wave.baking_since is not None:
-        _set(wave, state=WaveState.BAKING, baking_since=held.now, verdict=None, finished_at=None)
+        # What failed before a person looked is judged already.
+        facts = {**wave.facts, "judged_since": held.now.isoformat()}
+        _set(wave, state=WaveState.BAKING, baking_since=held.now, verdict=None, finished_at=None, facts=facts)
     elif wave.state == WaveState.FAILED:
         _set(wave, state=WaveState.RUNNING, finished_at=None)
 
@@ -315,7 +317,10 @@ def _retry(migration_id: UUID, number: int, held: Held) -> None:
         targets.up_again(migration_id, wave=number)
         # One that came back in the middle of its drill has the drill before it again.
         drill = Drill.UP if wave.drill == Drill.DOWN else Drill(wave.drill)
-        _set(wave, state=WaveState.RUNNING, drill=drill, baking_since=None, verdict=None, finished_at=None)
+        anew = {"started_at": held.now, "baking_since": None, "verdict": None, "finished_at": None}
+        _set(wave, state=WaveState.RUNNING, drill=drill, **anew)
+    elif wave.state == WaveState.BAKING and wave.verdict == "inconclusive":
+        _set(wave, baking_since=held.now, verdict=None)
     elif wave.state == WaveState.HELD:
         _set(wave, held_since=held.now)
     else:
