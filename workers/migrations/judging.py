@@ -95,11 +95,11 @@ def checks(definition: Definition, *, account: str, asked: Sequence[Asked]) -> l
 
 
 def of_jobs(check: Check, *, outcomes: Mapping[str, str | None]) -> Found | None:
-    """Judge a check that is a job for each tenant, by their outcomes; None while one of them is not over."""
+    """Judge a check that is a job for each target, by their outcomes; None while one of them is not over."""
     if any(outcome is None for outcome in outcomes.values()):
         return None
-    failed = [tenant for tenant, outcome in outcomes.items() if outcome in {"failed", "timed_out"}]
-    unknown = [tenant for tenant, outcome in outcomes.items() if outcome in {"cancelled", "rejected"}]
+    failed = [key for key, outcome in outcomes.items() if outcome in {"failed", "timed_out"}]
+    unknown = [key for key, outcome in outcomes.items() if outcome in {"cancelled", "rejected"}]
     return gates.check(check.name, failed=failed, unknown=unknown)
 
 
