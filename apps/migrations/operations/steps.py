@@ -34,7 +34,7 @@ NEEDS_FIRST = {UP: [StepState.PENDING], DOWN: [StepState.PENDING, StepState.DONE
 WANTED = "SELECT status, contract_begun_at IS NOT NULL FROM migrations WHERE id = %s FOR SHARE"
 
 # What a job says of itself is a finite number from 0, and may be greater than any that a column holds.
-DONE, TOTAL = ("least((j.progress ->> '{}')::float8, 9e18)::bigint".format(name) for name in ("done", "total"))
+DONE, TOTAL = (f"least((j.progress ->> '{name}')::float8, 9e18)::bigint" for name in ("done", "total"))
 
 # What became of jobs that are over. A job that was stopped for a pause leaves its step to be gone on with.
 ENDED = f"""
