@@ -83,7 +83,7 @@ class MigrateFields(StrictSerializer):
     baseline = serializers.BooleanField(
         required=False,
         default=False,
-        help_text="set nobody aside whose schema is another than most have: take it as it is",
+        help_text="take who says no version, and is recorded at none, for being at `version_from`",
     )
     plan = serializers.RegexField(
         CHECKSUM,
