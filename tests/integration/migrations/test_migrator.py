@@ -58,7 +58,7 @@ def test_a_backfill_stops_with_its_campaign_where_the_definition_was_changed_mea
     campaign = made(registry.read(folder)).laid(["acme"], ["globex"])
     with in_role("control"):
         migrator = Migrator()
-        for _ in range(3):  # the wave's and the target's turn, and its first step
+        for _ in range(4):  # it begins, then its wave, its target, its first step
             migrator.step()
         (job,) = look(OPEN)
         with across_tenants():
