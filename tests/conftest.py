@@ -128,7 +128,9 @@ def plane() -> Iterator[Plane]:
     folder.chmod(0o711)
     port, flower_port = _free_ports(2)
     try:
-        folders = [CHECKOUT / "tests/support/migrations", CHECKOUT / "tests/journeys/migrations"]
+        own = folder / "definitions"  # of tests that write their own
+        own.mkdir()
+        folders = [CHECKOUT / "tests/support/migrations", CHECKOUT / "tests/journeys/migrations", own]
         variables = {
             "OPS_JOB_TYPES": "tests.support.job_types",
             "OPS_MIGRATIONS": os.pathsep.join(str(each) for each in folders),

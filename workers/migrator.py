@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from django.db import Error, connection
+from django.db import InterfaceError, OperationalError, connection
 
 from apps.core.authzen import DecisionPointAwayError
 from apps.migrations import campaign, queries, registry
@@ -78,8 +78,8 @@ class Migrator:
             pass  # somebody moved it meanwhile: the next look decides anew
         except DecisionPointAwayError as error:
             log.warning("decision_point_away", point=error.point, migration=str(active.migration_id))
-        except Error:
-            raise
+        except (OperationalError, InterfaceError):
+            raise  # the database is away, for all of them
         except Exception:  # noqa: BLE001 - logged with its trace, and five in a row pause the campaign
             self._failed(active)
 
@@ -99,11 +99,15 @@ class Migrator:
         with across_tenants():
             migration = Migration.objects.get(id=migration_id)
         if active.status is State.ABORTING:
-            self._abort(migration)
+            self._stop_what_runs(migration)
             return
         with across_tenants():
             definition = self._definition(migration)
-            if definition is None or (active.status is State.REVERTING and not moving.hold_again(migration_id)):
+        if definition is None:
+            self._stop_what_runs(migration)
+            return
+        with across_tenants():
+            if active.status is State.REVERTING and not moving.hold_again(migration_id):
                 return
             moving.carry_out(migration_id)
             steps.look(migration_id)
@@ -112,15 +116,15 @@ class Migrator:
         for action in campaign.decide(view):
             self._do(action, migration=migration, definition=definition)
 
-    def _abort(self, migration: Migration) -> None:
-        """Stop what runs; nobody has to know the definition for that, and it may be gone."""
+    def _stop_what_runs(self, migration: Migration) -> None:
+        """Stop what an abort or a pause has to; nobody has to know the definition for that, and it may be gone."""
         with across_tenants():
             steps.look(migration.id)
             view = queries.view(migration.id, definition=None)
         for action in campaign.decide(view):
             if isinstance(action, campaign.Stop):
-                steps.stop(action.step_id, why="its migration is aborted")
-            else:
+                steps.stop(action.step_id, why=f"its migration is {view.status.value}")
+            elif isinstance(action, campaign.Abandon):
                 with across_tenants():
                     moving.abandon(migration.id)
 

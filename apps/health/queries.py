@@ -9,13 +9,14 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from apps.core.database import rows
+from apps.core.database import ClockTimestamp, rows
 from apps.health import windows
 from apps.health.models import STATUSES, Component, Flip, Impact, MinuteWindow, Receipt, Watch
 from apps.health.windows import Window
 
 FLIPS_SHOWN, RECEIPTS_SHOWN = 50, 20
 MOST_SHOWN = 5000
+LATELY = timedelta(minutes=5)  # who was heard of since lives, whatever is said of it
 # What the map shows of each: half of a row, which is most of what reading it costs.
 MAPPED = (
     "component_id", "tenant", "module", "component", "kind", "status", "since", "reason", "last_check", "latency",
@@ -123,9 +124,15 @@ def standing_of(module: str) -> dict[str, str]:
 
 
 def reporting(*, module: str, version: str) -> list[str]:
-    """Return the components of a module that live and last said that they are of this version. Across tenants."""
+    """Return the components of a module that live and last said that they are of this version. Across tenants.
+
+    One that is down or paused lives where it was heard of lately: it may say itself that it fails, and whoever nobody
+    shall worry about goes on as it did.
+    """
+    silent = Q(last_check=None) | Q(last_check__lt=ClockTimestamp() - LATELY)
     found = Component.every.filter(module=module, version=version, deleted_at=None)
-    return [_name(row) for row in found.exclude(status__in=["down", "paused"]).order_by("component", "tenant_id")]
+    living = found.exclude(silent, status__in=["down", "paused"])
+    return [_name(row) for row in living.order_by("component", "tenant_id")]
 
 
 def _name(row: Component) -> str:

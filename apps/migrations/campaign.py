@@ -20,7 +20,7 @@ DOWN: Final = "down"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepView:
-    """A step of a target. `started`: its job runs by now; `due`: no limit keeps its next job back."""
+    """A step of a target. `begun`: by a job since it last came back; `started`: that runs; `due`: no limit holds it."""
 
     step_id: UUID
     number: int
@@ -29,7 +29,7 @@ class StepView:
     undoes: bool
     state: StepState
     direction: str = UP
-    run: int = 0
+    begun: bool = False
     started: bool = False
     due: bool = True
     error_code: str | None = None
@@ -337,7 +337,7 @@ def _next_down(target: TargetView) -> list[Action]:
     """Return the next thing on a target's way back: what runs upwards stops first, then the last step goes first."""
     if upwards := [step for step in target.steps if step.state in UNDER_WAY and step.direction == UP]:
         return [Stop(step.step_id) for step in upwards if step.state is StepState.RUNNING]
-    touched = [step for step in target.steps if step.run > 0 and step.state is not StepState.REVERTED]
+    touched = [step for step in target.steps if step.begun and step.state is not StepState.REVERTED]
     if not touched:
         return [Verify(target.target_id, back=True)]
     step = touched[-1]

@@ -97,7 +97,7 @@ class MigrateFields(StrictSerializer):
     baseline = serializers.BooleanField(
         required=False,
         default=False,
-        help_text="who says no version counts as being at the migration's `from`, instead of being set aside",
+        help_text="who says no version, and is recorded at none, counts as being at `version_from`",
     )
     plan = serializers.RegexField(
         CHECKSUM,

@@ -13,8 +13,10 @@ from apps.migrations.lifecycle import ACTIVE, Drill, Stage, State, StepState, Ta
 from apps.migrations.models import Migration, Step, Target, Wave
 
 STEPS = """
-SELECT s.step_id, s.target_id, s.number, s.phase, s.kind, s.undoes, s.state, s.direction, s.run,
-       coalesce(j.status = 'running', false), coalesce(s.not_before <= clock_timestamp(), true), s.error_code
+SELECT s.step_id, s.target_id, s.number, s.phase, s.kind, s.undoes, s.state, s.direction,
+       s.run > 0 AND (s.state <> 'pending' OR s.job_id IS NOT NULL),
+       coalesce(j.status IN ('running', 'waiting_children'), false),
+       coalesce(s.not_before <= clock_timestamp(), true), s.error_code
   FROM migration_steps s LEFT JOIN jobs j ON j.job_id = s.job_id AND s.state IN ('running', 'stopping')
  WHERE s.target_id = ANY(%s) ORDER BY s.target_id, s.number
 """
@@ -96,7 +98,7 @@ def recorded(*, module: str, kind: str, keys: Sequence[str]) -> dict[str, str]:
 
 def _steps(target_ids: Sequence[UUID]) -> dict[UUID, list[StepView]]:
     found: dict[UUID, list[StepView]] = {}
-    for key, target, number, phase, kind, undoes, state, direction, run, started, due, code in rows(
+    for key, target, number, phase, kind, undoes, state, direction, begun, started, due, code in rows(
         STEPS, [list(target_ids)]
     ):
         step = StepView(
@@ -107,7 +109,7 @@ def _steps(target_ids: Sequence[UUID]) -> dict[UUID, list[StepView]]:
             undoes=undoes,
             state=StepState(state),
             direction=direction,
-            run=run,
+            begun=begun,
             started=started,
             due=due,
             error_code=code,

@@ -21,7 +21,12 @@ class Mark(NamedTuple):
 
 
 def moved(mark: Mark, *, done: int, now: datetime, stall: Stall) -> Mark:
-    """Return the mark after a look: a new one where the step came as far as `stall` asks of the time since."""
+    """Return the mark after a look: a new one where the step came as far as `stall` asks of the time since.
+
+    A step that begins anew, as another attempt may, has to come as far from there; its time goes on.
+    """
+    if done < mark.done:
+        return Mark(mark.at, done)
     wanted = max(1.0, stall.min_rate * (now - mark.at).total_seconds())
     return Mark(now, done) if done - mark.done >= wanted else mark
 

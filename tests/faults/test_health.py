@@ -197,7 +197,9 @@ def test_a_database_that_was_away_leaves_unknown_and_not_down(plane: Plane, trut
         what="the plane trusts its ears again",
         within_s=90,
     )
-    flips = truth.rows(FLIPS, "database", before)
+    flips = wait_for(
+        lambda: found if len(found := truth.rows(FLIPS, "database", before)) > 1 else None, what="the database answers"
+    )
     assert [(flip["new"], flip["reason"]) for flip in flips] == [("down", "unreachable"), ("up", "answers")]
     assert flips[0]["at"] < flips[1]["at"], "dated back to the outage's beginning"
     bad = [row for row in truth.rows(BAD_SINCE, before) if row["component"] != "database"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ from tests.support.client import Caller, Truth, wait_for
 from tests.support.person import Person
 from tests.support.release import STILL, Campaigns
 from tests.support.shop import Shop
+from tests.support.tenants import names
 
 EVENTS = "SELECT type, data FROM events WHERE subject = %s ORDER BY occurred_at, event_id"
 # The module's own business at one row: it waits for somebody.
@@ -44,12 +44,6 @@ def killing(plane: Plane, truth: Truth) -> Callable[[str], None]:
         )
 
     return kill
-
-
-def names(count: int) -> list[str]:
-    """Return names of tenants that no other test has."""
-    mark = uuid.uuid4().hex[:6]
-    return [f"t{mark}-{number}" for number in range(count)]
 
 
 def targets(found: dict[str, Any]) -> dict[str, str]:

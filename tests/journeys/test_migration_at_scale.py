@@ -14,9 +14,9 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from tests.journeys.test_migration import names
 from tests.support.release import Campaigns
 from tests.support.shop import Shop
+from tests.support.tenants import names
 
 TENANTS, ORDERS = 200, 5_000
 WRITERS = 3

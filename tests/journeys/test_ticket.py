@@ -10,15 +10,24 @@ import pytest
 
 from opsplatform.plane import Plane
 from tests.support.client import Caller, Truth, wait_for
+from tests.support.tenants import admit, names
 
 SCOPE = "jobs:submit jobs:read tickets:read tickets:write evidence:read"
 FAILS = {"times": 9, "permanent": True}
 
 
 @pytest.fixture
-def module(plane: Plane) -> Any:
-    """Acme's module, which may work on tickets."""
-    made = Caller(url=plane.url, home=plane.home, tenants=("acme",), scope=SCOPE)
+def tenant(truth: Truth) -> str:
+    """A tenant of this test's own: nobody else's late success resolves its tickets."""
+    (name,) = names(1)
+    admit(truth, name)
+    return name
+
+
+@pytest.fixture
+def module(plane: Plane, tenant: str) -> Any:
+    """The tenant's module, which may work on tickets."""
+    made = Caller(url=plane.url, home=plane.home, tenants=(tenant,), scope=SCOPE)
     yield made
     made.close()
 
@@ -40,7 +49,7 @@ def whole(module: Caller, ticket: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_failing_job_has_a_ticket_that_two_race_for_and_two_successes_resolve(
-    plane: Plane, module: Caller, truth: Truth
+    plane: Plane, module: Caller, truth: Truth, tenant: str
 ) -> None:
     good = module.submit("ops.fail", {"times": 0})["job_id"]
     module.wait(good)
@@ -52,7 +61,7 @@ def test_a_failing_job_has_a_ticket_that_two_race_for_and_two_successes_resolve(
     assert changes["params.times"] == (0, 9)
 
     answers: list[httpx.Response] = []
-    callers = [Caller(url=plane.url, home=plane.home, tenants=("acme",), scope=SCOPE) for _ in range(2)]
+    callers = [Caller(url=plane.url, home=plane.home, tenants=(tenant,), scope=SCOPE) for _ in range(2)]
     start = threading.Barrier(2)
 
     def acknowledge(caller: Caller) -> None:

@@ -52,7 +52,7 @@ class Step:
     undoes: bool
     state: StepState = StepState.PENDING
     direction: str = UP
-    run: int = 0
+    begun: bool = False
     due: bool = True
     job: Job | None = None
     ended: str | None = None
@@ -147,6 +147,7 @@ class Rows:
         for target in self.targets:
             if target.state is TargetState.STUCK:
                 target.become(TargetState.REVERTING)
+            if target.state is TargetState.REVERTING:
                 for step in target.steps:
                     step.state = StepState.DONE if step.state is StepState.FAILED else step.state
 
@@ -156,7 +157,7 @@ class Rows:
                 target.become(TargetState.WAITING)
                 for step in target.steps:
                     if step.state in {StepState.REVERTED, StepState.FAILED}:
-                        step.state, step.direction = StepState.PENDING, UP
+                        step.state, step.direction, step.begun = StepState.PENDING, UP, False
 
     def fail_wave(self, wave: Wave) -> None:
         wave.state = WaveState.FAILED

@@ -157,7 +157,7 @@ class World(Rows):
             else:
                 step.state, step.direction = StepState.FAILED, action.direction
             return
-        step.state, step.direction, step.run = StepState.RUNNING, action.direction, step.run + 1
+        step.state, step.direction, step.begun = StepState.RUNNING, action.direction, True
         step.job, step.ended = Job(direction=action.direction), None
 
     def _may_go_up(self, target: Target, step: Step) -> None:
@@ -314,7 +314,7 @@ def _seen(step: Step) -> StepView:
         undoes=step.undoes,
         state=step.state,
         direction=step.direction,
-        run=step.run,
+        begun=step.begun,
         started=step.job is not None and step.job.started,
         due=step.due,
     )

@@ -13,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from tests.support.client import Truth
+from tests.support.tenants import admit
 
 TABLES = """
 CREATE TABLE {schema}.ops_schema_version (version text NOT NULL);
@@ -48,16 +49,7 @@ class Shop:
     def open_for(self, tenants: Sequence[str], *, orders: int = 50, plan: str = "gold") -> None:
         """Make tenants of the plane, each with a schema of so many orders, and lay the secret that leads to it."""
         for tenant in tenants:
-            self._truth.execute(
-                "INSERT INTO tenants (tenant_id, name, region, state, storage_url, created_at)"
-                " VALUES (%s, %s, 'local', 'active', %s, clock_timestamp()) ON CONFLICT DO NOTHING",
-                tenant, tenant, f"file:///tmp/{tenant}",
-            )  # fmt: skip
-            self._truth.execute(
-                "INSERT INTO subscriptions (tenant_id, plan_id, state) VALUES (%s, %s, 'active')"
-                " ON CONFLICT DO NOTHING",
-                tenant, plan,
-            )  # fmt: skip
+            admit(self._truth, tenant, plan=plan)
         with psycopg.connect(self.url, autocommit=True) as session:
             for tenant in tenants:
                 session.execute(sql.SQL("CREATE SCHEMA {}").format(self._schema(tenant)))

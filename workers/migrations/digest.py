@@ -1,7 +1,8 @@
 """What a schema is made of, so that two can be compared: each object's definition out of the catalogue, and its digest.
 
 Names are relative to the schema: two tenants' schemas of one version have one digest. Left out is what is not the
-module's doing: owners, rights, statistics, places on the disk, what belongs to an extension, the plane's own tables.
+module's doing: owners, rights, statistics, places on the disk, what belongs to an extension, the plane's own tables and
+Django's note of what it made.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from workers.migrations.ledger import LEDGER, Session
 from workers.migrations.version import TABLE
 
 SHORT: Final = 16
+# Where Django notes which migrations it made: it makes it, and leaves it when it has taken them all back.
+DJANGO: Final = ("django_migrations", "django_migrations_id_seq")
 
 # One answer (kind, name, definition) for all kinds. The schema is the only one on the search path, so what PostgreSQL
 # writes out itself is relative to it; where it always names it (indexes, bodies of functions) it is taken out here.
@@ -89,7 +92,7 @@ def objects(connection: Session, *, schema: str) -> dict[str, str]:
     The session's search path must be the schema alone.
     """
     found: dict[str, str] = {}
-    for kind, name, definition in connection.execute(_OBJECTS, {"schema": schema, "ours": [LEDGER, TABLE]}):
+    for kind, name, definition in connection.execute(_OBJECTS, {"schema": schema, "ours": [LEDGER, TABLE, *DJANGO]}):
         found[f"{kind} {name}"] = _digest(relative(definition, schema=schema))[:SHORT]
     return found
 

@@ -56,8 +56,8 @@ def standing(definition: Definition, *, migration: Migration, wave: Wave, now: d
     rule = definition.gates.failure_rate
     if rule is not None and wave.started_at is not None:
         ended = failures.ended(
-            module=definition.module, tenants=_tenants(migration.id, wave.number), since=wave.started_at, until=now
-        )  # fmt: skip
+            module=definition.module, tenants=_tenants(migration.id, wave.number), since=since(wave), until=now
+        )
         found.append(
             gates.failure_rate(Counts(*ended), baseline=Counts(*begun.get("attempts", (0, 0))), rule=rule)
         )  # fmt: skip
@@ -67,6 +67,13 @@ def standing(definition: Definition, *, migration: Migration, wave: Wave, now: d
             upgraded = upgraded.filter(wave=wave.number)
         found.append(gates.alike(upgraded.values_list("key", "digest_before", "digest_after")))
     return found
+
+
+def since(wave: Wave) -> datetime:
+    """Return from when on a wave's failures count: its beginning, or when a person had it judged anew."""
+    assert wave.started_at is not None  # noqa: S101 - it began
+    anew = wave.facts.get("judged_since")
+    return wave.started_at if anew is None else max(wave.started_at, datetime.fromisoformat(anew))
 
 
 def old_versions(definition: Definition) -> list[str]:
@@ -88,11 +95,11 @@ def checks(definition: Definition, *, account: str, asked: Sequence[Asked]) -> l
 
 
 def of_jobs(check: Check, *, outcomes: Mapping[str, str | None]) -> Found | None:
-    """Judge a check that is a job for each tenant, by their outcomes; None while one of them is not over."""
+    """Judge a check that is a job for each target, by their outcomes; None while one of them is not over."""
     if any(outcome is None for outcome in outcomes.values()):
         return None
-    failed = [tenant for tenant, outcome in outcomes.items() if outcome in {"failed", "timed_out"}]
-    unknown = [tenant for tenant, outcome in outcomes.items() if outcome in {"cancelled", "rejected"}]
+    failed = [key for key, outcome in outcomes.items() if outcome in {"failed", "timed_out"}]
+    unknown = [key for key, outcome in outcomes.items() if outcome in {"cancelled", "rejected"}]
     return gates.check(check.name, failed=failed, unknown=unknown)
 
 

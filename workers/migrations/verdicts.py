@@ -9,8 +9,10 @@ from uuid import UUID
 
 from django.db import connection
 
+from apps.core.digests import digest_of
 from apps.jobs import points
 from apps.jobs.models import Job
+from apps.jobs.operations.asking import asked_ahead
 from apps.jobs.operations.submit import NotTakenError, Submission, submit
 from apps.jobs.types import REGISTRY, UnknownJobTypeError
 from apps.migrations import gates
@@ -76,7 +78,8 @@ class Verdicts:
             if check.kind is not Kind.JOB:
                 continue
             if check.name not in kept:
-                made = {each.tenant_id: _submit(check, asked=each, migration=migration) for each in asked}
+                place = f"{wave.number} {_place(migration, wave)}"
+                made = {each.key: _submit(check, asked=each, migration=migration, place=place) for each in asked}
                 kept = {**kept, check.name: made}
                 with across_tenants():
                     moving.note_facts(migration.id, number=wave.number, facts={_place(migration, wave): kept})
@@ -112,35 +115,47 @@ def _write(
         moving.pass_wave(migration.id, number=number, verdict=said.verdict.value, facts=facts)
 
 
-def _submit(check: Check, *, asked: judging.Asked, migration: Migration) -> str:
-    """Submit a check's job in its tenant's name; return its id, or that there is none."""
+def _submit(check: Check, *, asked: judging.Asked, migration: Migration, place: str) -> str:
+    """Submit a check's job in its tenant's name, unless that was done; return its id, or that there is none.
+
+    Whoever was killed, or heard no decision, before all of a wave's were noted finds those that are there by their key.
+    """
     try:
         job_type = REGISTRY.get(check.job_type or "")
     except UnknownJobTypeError:
         return NOT_SUBMITTED
+    only = digest_of({"place": place, "check": check.name, "target": asked.key})
+    submission = Submission(
+        tenant_id=asked.tenant_id,
+        job_type=job_type,
+        params=filled(check.params, target=asked.key, migration=migration),
+        submitted_by=migration.requested_by,
+        trigger="system",
+        concurrency_key=f"gate:{migration.id}:{only}",
+    )
     with in_tenant(asked.tenant_id):
-        submission = Submission(
-            tenant_id=asked.tenant_id,
-            job_type=job_type,
-            params=filled(check.params, target=asked.key, migration=migration),
-            submitted_by=migration.requested_by,
-            trigger="system",
-        )
+        mine = Job.objects.filter(tenant_id=asked.tenant_id, concurrency_key=submission.concurrency_key)
+        known = mine.values_list("job_id", flat=True).first()
+    if known is not None:
+        return str(known)
+    # A remote decision point is asked outside of any transaction.
+    answered = asked_ahead([submission], points=points.in_force())
+    with in_tenant(asked.tenant_id):
         try:
-            made = submit(submission, points=points.in_force())
+            made = submit(submission, points=answered)
         except NotTakenError:
             return NOT_SUBMITTED
         return str(made.job_id)
 
 
 def _outcomes(jobs: Mapping[str, str]) -> dict[str, str | None]:
-    """Return tenant → how its job ended, None while it is not over."""
+    """Return target → how its job ended, None while it is not over."""
     wanted = [UUID(each) for each in jobs.values() if each != NOT_SUBMITTED]
     with across_tenants():
         ended = {
             str(key): outcome for key, outcome in Job.objects.filter(job_id__in=wanted).values_list("job_id", "outcome")
         }
-    return {tenant: "rejected" if each == NOT_SUBMITTED else ended.get(each) for tenant, each in jobs.items()}
+    return {key: "rejected" if each == NOT_SUBMITTED else ended.get(each) for key, each in jobs.items()}
 
 
 def _place(migration: Migration, wave: Wave) -> str:

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from apps.migrations.definition import Definition, Kind, Phase, Step
 from apps.migrations.folders import files
-from apps.migrations.folders.problems import BadDefinitionError
+from apps.migrations.folders.problems import DOCUMENT, BadDefinitionError
 from apps.migrations.lint.findings import Finding, Level, of_step
 
 _NUMBER = re.compile(r"(\d+)")
@@ -18,6 +18,7 @@ _NUMBER = re.compile(r"(\d+)")
 def findings(definition: Definition) -> Iterator[Finding]:
     """Yield what is wrong with the order of phases and files, and files that no step knows."""
     yield from _phases(definition)
+    yield from _version(definition)
     yield from _numbers(definition)
     yield from _unused(definition)
 
@@ -36,6 +37,14 @@ def _phases(definition: Definition) -> Iterator[Finding]:
                 "contract-unverified",
                 "takes away what the version before needs, and no step of the phase verify has said that all is there",
             )
+
+
+def _version(definition: Definition) -> Iterator[Finding]:
+    """Yield that a target would be found at its old version when all was done to it."""
+    reaching = [step for step in definition.steps if step.kind is not Kind.JOB and step.phase is not Phase.CONTRACT]
+    if definition.targets.database is not None and not reaching:
+        message = "has a database, and before contract no step that reaches into it: nobody writes the version there"
+        yield Finding(level=Level.ERROR, step=None, file=DOCUMENT, line=1, rule="version-unwritten", message=message)
 
 
 def _numbers(definition: Definition) -> Iterator[Finding]:

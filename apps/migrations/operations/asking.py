@@ -21,8 +21,8 @@ from apps.evidence.models import Predicate
 from apps.evidence.statements import statement
 from apps.migrations import events
 from apps.migrations.definition import Definition
-from apps.migrations.lifecycle import IllegalMoveError, Move, State
-from apps.migrations.models import Approval, Migration, Target
+from apps.migrations.lifecycle import IllegalMoveError, Move, State, WaveState
+from apps.migrations.models import Approval, Migration, Target, Wave
 from apps.migrations.operations.writing import KIND, Change, Held, NoMigrationError, hold, write
 from apps.tenancy.queries import region_of
 
@@ -208,7 +208,7 @@ def _asked(
         held = hold(migration_id)
         if move is Move.RESUME and held.state is State.INCONCLUSIVE:
             order = "pass_wave"
-        if move is Move.RESUME and held.migration.reason_code == "wave_reverted":
+        if move is Move.RESUME and _came_back(held):
             raise IllegalMoveError(
                 state=held.state, move=move, why="its wave was brought back: retry it, or revert all"
             )
@@ -222,6 +222,13 @@ def _asked(
 
 def _touched(held: Held) -> bool:
     return held.migration.started_at is not None
+
+
+def _came_back(held: Held) -> bool:
+    """Say whether the wave under way was brought back, whatever the migration was stopped for since."""
+    number = held.migration.wave
+    waves = Wave.objects.filter(migration_id=held.migration.id, state=WaveState.REVERTED)
+    return number is not None and waves.filter(number=number).exists()
 
 
 def _free(definition: Definition, *, keys: list[str]) -> None:

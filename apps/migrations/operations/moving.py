@@ -151,9 +151,10 @@ def lose(migration_id: UUID, *, why: str) -> None:
         held = hold(migration_id)
         if held.state is State.RUNNING:
             halt(held, code="definition_changed", then=OnFailure.PAUSE, why=why, wave=None, tells=[], facts={})
-        elif held.state is State.REVERTING:
+        elif held.state is State.REVERTING and not targets.at_work(migration_id):
             tells = [(events.FAILED, {"severity": "critical"})]
             write(Change(move=Move.STICK, code="definition_changed", why=why, tells=tells), held=held)
+            targets.let_go(migration_id)
 
 
 def doubt(migration_id: UUID, *, code: str, why: str, facts: Mapping[str, Any]) -> None:
@@ -291,7 +292,9 @@ def _go_on(migration_id: UUID, number: int, held: Held) -> None:
     """A wave whose gates failed is judged anew; whatever failed at a target stays so."""
     wave = _wave(migration_id, number)
     if wave.state == WaveState.FAILED and wave.baking_since is not None:
-        _set(wave, state=WaveState.BAKING, baking_since=held.now, verdict=None, finished_at=None)
+        # What failed before a person looked is judged already.
+        facts = {**wave.facts, "judged_since": held.now.isoformat()}
+        _set(wave, state=WaveState.BAKING, baking_since=held.now, verdict=None, finished_at=None, facts=facts)
     elif wave.state == WaveState.FAILED:
         _set(wave, state=WaveState.RUNNING, finished_at=None)
 
@@ -314,7 +317,10 @@ def _retry(migration_id: UUID, number: int, held: Held) -> None:
         targets.up_again(migration_id, wave=number)
         # One that came back in the middle of its drill has the drill before it again.
         drill = Drill.UP if wave.drill == Drill.DOWN else Drill(wave.drill)
-        _set(wave, state=WaveState.RUNNING, drill=drill, baking_since=None, verdict=None, finished_at=None)
+        anew = {"started_at": held.now, "baking_since": None, "verdict": None, "finished_at": None}
+        _set(wave, state=WaveState.RUNNING, drill=drill, **anew)
+    elif wave.state == WaveState.BAKING and wave.verdict == "inconclusive":
+        _set(wave, baking_since=held.now, verdict=None)
     elif wave.state == WaveState.HELD:
         _set(wave, held_since=held.now)
     else:

@@ -33,8 +33,11 @@ from apps.tenancy.context import in_tenant
 NEEDS_FIRST = {UP: [StepState.PENDING], DOWN: [StepState.PENDING, StepState.DONE, StepState.FAILED]}
 WANTED = "SELECT status, contract_begun_at IS NOT NULL FROM migrations WHERE id = %s FOR SHARE"
 
+# What a job says of itself is a finite number from 0, and may be greater than any that a column holds.
+DONE, TOTAL = (f"least((j.progress ->> '{name}')::float8, 9e18)::bigint" for name in ("done", "total"))
+
 # What became of jobs that are over. A job that was stopped for a pause leaves its step to be gone on with.
-ENDED = """
+ENDED = f"""
 UPDATE migration_steps s SET
        state = CASE
            WHEN j.outcome = 'succeeded' AND s.direction = 'up' THEN 'done'
@@ -42,8 +45,8 @@ UPDATE migration_steps s SET
            WHEN j.outcome = 'cancelled' AND s.state = 'stopping' AND s.direction = 'up' THEN 'pending'
            WHEN j.outcome = 'cancelled' AND s.state = 'stopping' THEN 'done'
            ELSE 'failed' END,
-       done = coalesce((j.progress ->> 'done')::float8::bigint, s.done),
-       total = coalesce((j.progress ->> 'total')::float8::bigint, s.total),
+       done = coalesce({DONE}, s.done),
+       total = coalesce({TOTAL}, s.total),
        error_code = CASE WHEN j.outcome IN ('succeeded') OR (j.outcome = 'cancelled' AND s.state = 'stopping') THEN NULL
                     ELSE left(coalesce(j.error ->> 'code', j.reason_code, j.outcome), 64) END,
        error = CASE WHEN j.outcome IN ('succeeded') OR (j.outcome = 'cancelled' AND s.state = 'stopping') THEN NULL
@@ -53,15 +56,14 @@ UPDATE migration_steps s SET
  WHERE s.migration_id = %(migration)s AND s.state IN ('running', 'stopping') AND j.job_id = s.job_id
    AND j.outcome IS NOT NULL
 """
-MOVED = """
+MOVED = f"""
 UPDATE migration_steps s SET
-       done = (j.progress ->> 'done')::float8::bigint, total = (j.progress ->> 'total')::float8::bigint,
+       done = {DONE}, total = {TOTAL},
        cursor = left(j.progress ->> 'message', 200)
   FROM jobs j
  WHERE s.migration_id = %(migration)s AND s.state = 'running' AND j.job_id = s.job_id AND j.status = 'running'
    AND j.progress IS NOT NULL
-   AND (s.done, s.total, s.cursor) IS DISTINCT FROM ((j.progress ->> 'done')::float8::bigint,
-        (j.progress ->> 'total')::float8::bigint, left(j.progress ->> 'message', 200))
+   AND (s.done, s.total, s.cursor) IS DISTINCT FROM ({DONE}, {TOTAL}, left(j.progress ->> 'message', 200))
 """
 # Nor does one that waits for another attempt: it has its whole time again when that begins.
 WAITS = """

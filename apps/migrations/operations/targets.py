@@ -120,12 +120,18 @@ def try_again(migration_id: UUID) -> int:
 def back_again(migration_id: UUID) -> int:
     """Have what could not be brought back tried again; return how many targets."""
     stuck = Target.objects.filter(migration_id=migration_id, state=TargetState.STUCK)
-    keys = list(stuck.values_list("target_id", flat=True))
-    stuck.update(state=TargetState.REVERTING, finished_at=None, reason_code=None, reason=None)
-    Step.objects.filter(target_id__in=keys, state=StepState.FAILED).update(
+    count = stuck.update(state=TargetState.REVERTING, finished_at=None, reason_code=None, reason=None)
+    # Of every target on its way back: a step that failed while the campaign stood still has stuck none yet.
+    Step.objects.filter(migration_id=migration_id, target__state=TargetState.REVERTING, state=StepState.FAILED).update(
         state=StepState.DONE, error_code=None, error=None, not_before=None
     )
-    return len(keys)
+    return count
+
+
+def at_work(migration_id: UUID) -> bool:
+    """Say whether a job is at any of the targets."""
+    under_way = [StepState.RUNNING, StepState.STOPPING]
+    return Step.objects.filter(migration_id=migration_id, state__in=under_way).exists()
 
 
 def let_go(migration_id: UUID) -> None:

@@ -43,6 +43,16 @@ def test_a_modules_parts_are_told_by_name_and_a_tenants_own_by_its_tenant(part: 
         assert queries.standing_of("nobody") == {}
 
 
+def test_what_is_down_or_paused_and_was_heard_of_lately_lives(part: Any, change: Change, control: Control) -> None:
+    for status in ("down", "paused"):
+        part(f"beats-{status}", status)
+        part(f"silent-{status}", status)
+    change("UPDATE health_status SET last_check = clock_timestamp() - interval '1 h' WHERE component LIKE 'silent%%'")
+    change("UPDATE health_status SET last_check = clock_timestamp() - interval '1 min' WHERE component LIKE 'beats%%'")
+    with control():
+        assert queries.reporting(module="crm", version="1.4") == ["beats-down", "beats-paused"]
+
+
 def test_whatever_lives_and_last_said_that_version_reports_it(part: Any, control: Control) -> None:
     for status in STATUSES:
         part(f"is-{status}", status)

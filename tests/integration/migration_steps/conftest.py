@@ -32,7 +32,10 @@ def module_database(superuser: psycopg.Connection[Any]) -> Iterator[str]:
 
 def end_sessions(connection: psycopg.Connection[Any]) -> None:
     """End whatever a killed process left on the server, and see it gone: the next test looks at who is at work."""
-    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    others = (
+        "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " AND backend_type = 'client backend'"  # the server's own, a vacuum at work, are nobody's to end
+    )
     until = time.monotonic() + 30
     while connection.execute(f"SELECT pg_terminate_backend(pid) {others}".encode()).fetchall():
         assert time.monotonic() < until

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from apps.migrations.campaign import Verify, decide
 from apps.migrations.lifecycle import StepState, TargetState
-from apps.migrations.operations import asking, moving
+from apps.migrations.operations import asking, moving, targets
 from tests.integration.conftest import Look
 from tests.integration.migrations.conftest import Made, Told
 from tests.support.campaigning import Campaign, put
@@ -43,6 +44,43 @@ def test_what_could_not_be_brought_back_is_told_as_critical_and_tried_again_on_a
     assert campaign.states()["acme"] == "reverting done done pending"
     assert campaign.target("acme").holds
     assert not campaign.target("globex").holds, "it was never touched, and may be another's"
+
+
+def test_a_step_that_failed_on_its_way_back_while_all_stood_still_is_tried_again_on_a_revert(made: Made) -> None:
+    campaign = made().started()
+    put(campaign, "acme", TargetState.REVERTING, StepState.DONE, StepState.FAILED)
+    _aborted(campaign)
+    campaign.ask(asking.revert)
+    assert campaign.by_itself(moving.hold_again) is True
+    assert campaign.states()["acme"] == "reverting done done pending"
+
+
+def test_what_did_not_go_up_again_is_not_taken_back_again(made: Made) -> None:
+    campaign = made().started()
+    campaign.by_itself(moving.begin_wave, number=0, facts={})
+    put(campaign, "acme", TargetState.REVERTED, *[StepState.REVERTED] * 2)
+    campaign.by_itself(targets.up_again, wave=0)
+    put(campaign, "acme", TargetState.REVERTING)
+    campaign.ask(asking.revert)
+    (seen, _) = campaign.view().targets
+    assert [step.begun for step in seen.steps] == [False, False, False]
+    (action,) = decide(campaign.view())
+    assert isinstance(action, Verify)
+
+
+def test_a_way_back_whose_definition_is_lost_ends_once_nothing_runs_and_lets_its_targets_go(made: Made) -> None:
+    campaign = made().started()
+    put(campaign, "acme", TargetState.REVERTING, StepState.DONE, StepState.RUNNING)
+    campaign.ask(asking.revert)
+    campaign.by_itself(moving.lose, why="its folder is another")
+    assert campaign.row().status == "reverting", "a job is at one of its targets still"
+    put(campaign, "acme", TargetState.REVERTING, StepState.DONE, StepState.FAILED)
+    campaign.by_itself(moving.lose, why="its folder is another")
+    assert (campaign.row().status, campaign.row().reason_code) == ("failed", "definition_changed")
+    assert not campaign.target("acme").holds
+    campaign.ask(asking.revert)
+    assert campaign.by_itself(moving.hold_again) is True
+    assert campaign.states()["acme"] == "reverting done done pending"
 
 
 def test_a_revert_after_the_end_is_refused_where_a_touched_target_is_anothers_by_now(made: Made, told: Told) -> None:

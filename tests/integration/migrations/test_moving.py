@@ -10,12 +10,13 @@ import pytest
 from apps.evidence import keys
 from apps.evidence.heads import Heads
 from apps.evidence.verification import verify
-from apps.migrations.definition import OnFailure
-from apps.migrations.lifecycle import Drill, StepState, TargetState, WaveState
+from apps.migrations.definition import FailureRate, Gates, OnFailure
+from apps.migrations.lifecycle import Drill, IllegalMoveError, StepState, TargetState, WaveState
 from apps.migrations.operations import asking, moving, planning, targets
 from tests.integration.conftest import Control, Look
 from tests.integration.migrations.conftest import Made, Proven, Told
-from tests.support.campaigning import SUM, bring, killed_before_commit, put
+from tests.support.campaigning import SUM, bring, definition, killed_before_commit, put
+from workers.migrations import judging
 from workers.sealer import Sealer
 
 
@@ -229,6 +230,59 @@ def test_a_wave_that_came_back_goes_up_once_more_on_a_retry_with_whatever_failed
     campaign.by_itself(moving.carry_out)
     assert campaign.states() == {"acme": "waiting pending pending pending", "globex": "waiting pending pending pending"}
     assert (campaign.wave().state, campaign.wave().drill) == ("running", "up")
+
+
+def test_a_wave_that_came_back_is_not_resumed_past_a_pause_that_came_before_its_retry(made: Made) -> None:
+    campaign = made().started()
+    campaign.by_itself(moving.begin_wave, number=0, facts={})
+    campaign.by_itself(moving.fail_wave, number=0, code="boom", then=OnFailure.REVERT_WAVE)
+    put(campaign, "acme", TargetState.REVERTED, *[StepState.REVERTED] * 2)
+    campaign.by_itself(moving.come_back, stuck=0)
+    campaign.ask(asking.retry)
+    campaign.ask(asking.pause)
+    with pytest.raises(IllegalMoveError, match="retry it, or revert all"):
+        campaign.ask(asking.resume)
+    campaign.ask(asking.retry)
+    campaign.by_itself(moving.carry_out)
+    assert campaign.states()["acme"] == "waiting pending pending pending"
+
+
+def test_a_wave_that_is_judged_or_goes_up_anew_is_not_judged_by_what_failed_before(
+    made: Made, control: Control
+) -> None:
+    of = definition(gates=Gates(bake_s=0, health=False, failure_rate=FailureRate(at_least=1, when_few="inconclusive")))
+    campaign = made(of).started()
+    campaign.by_itself(moving.begin_wave, number=0, facts={})
+    campaign.by_itself(moving.bake, number=0)
+    first = campaign.wave().started_at
+    campaign.by_itself(moving.fail_wave, number=0, code="gate", then=OnFailure.PAUSE, gate="failure_rate")
+    campaign.ask(asking.resume)
+    campaign.by_itself(moving.carry_out)
+    assert judging.since(campaign.wave()) == campaign.wave().baking_since
+    campaign.by_itself(moving.fail_wave, number=0, code="gate", then=OnFailure.REVERT_WAVE, gate="failure_rate")
+    campaign.by_itself(moving.come_back, stuck=0)
+    campaign.ask(asking.retry)
+    campaign.by_itself(moving.carry_out)
+    again = campaign.wave()
+    assert first is not None
+    assert again.started_at is not None
+    assert again.started_at > first
+    assert judging.since(again) == again.started_at
+
+
+def test_a_wave_whose_gate_could_not_tell_bakes_anew_on_a_retry(made: Made) -> None:
+    campaign = made().started()
+    campaign.by_itself(moving.begin_wave, number=0, facts={})
+    campaign.by_itself(moving.bake, number=0)
+    campaign.by_itself(moving.doubt, code="gate_smoke", why="its job was cancelled", facts={})
+    before = campaign.wave().baking_since
+    campaign.ask(asking.retry)
+    campaign.by_itself(moving.carry_out)
+    wave = campaign.wave()
+    assert (wave.state, wave.verdict) == ("baking", None)
+    assert before is not None
+    assert wave.baking_since is not None
+    assert wave.baking_since > before, "its checks' jobs are made anew"
 
 
 def test_an_order_waits_until_it_runs_and_is_forgotten_by_the_next_one(made: Made) -> None:

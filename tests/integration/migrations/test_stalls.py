@@ -145,3 +145,15 @@ def test_a_stall_on_the_way_back_is_told_once_a_mark_and_tried_on(
         assert not stalls(mine)
     assert mine.campaign.row().status == "reverting"
     assert told(mine.campaign).count("stalled") == 1
+
+
+def test_a_job_that_says_it_did_more_than_any_column_holds_stops_no_campaign(
+    begun: Any, change: Change, control: Control, look: Look
+) -> None:
+    mine = begun()
+    job_id = _at_work(mine, control)
+    for said in ("9223372036854775807", "1e300"):
+        change(f"""UPDATE jobs SET progress = '{{"done": {said}, "total": {said}}}' WHERE job_id = %s""", job_id)
+        mine.look()
+        found = mine.campaign.step("acme", "add")
+        assert (found.done, found.total) == (9 * 10**18, 9 * 10**18)

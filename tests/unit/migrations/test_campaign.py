@@ -44,8 +44,8 @@ PHASES = (Phase.EXPAND, Phase.BACKFILL, Phase.VERIFY)
 def step(number: int, state: str = "pending", **more: Any) -> StepView:
     """Return step `number` of target 0, of the phase that its number has."""
     phase = more.pop("phase", (*PHASES, Phase.CONTRACT)[number])
-    ran = 0 if state == "pending" else 1
-    values: dict[str, Any] = {"kind": Kind.SQL, "undoes": True, "run": ran, **more}
+    ran = state != "pending"
+    values: dict[str, Any] = {"kind": Kind.SQL, "undoes": True, "begun": ran, **more}
     return StepView(step_id=UUID(int=number), number=number, phase=phase, state=StepState(state), **values)
 
 
@@ -270,9 +270,9 @@ def test_what_runs_upwards_is_stopped_before_anything_goes_back() -> None:
 def test_a_step_that_failed_or_was_stopped_upwards_is_taken_back_and_one_never_begun_is_not() -> None:
     failed = [step(0, "done"), step(1, "failed"), step(2)]
     assert decide(back(target(0, "reverting", failed))) == [Submit(at(0, 1), DOWN)]
-    stopped = [step(0, "done"), step(1, "pending", run=1), step(2)]
+    stopped = [step(0, "done"), step(1, "pending", begun=True), step(2)]
     assert decide(back(target(0, "reverting", stopped))) == [Submit(at(0, 1), DOWN)]
-    refused = [step(0, "done"), step(1, "failed", run=0), step(2)]
+    refused = [step(0, "done"), step(1, "failed", begun=False), step(2)]
     assert decide(back(target(0, "reverting", refused))) == [Submit(at(0, 0), DOWN)]
 
 

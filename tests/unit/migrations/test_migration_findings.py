@@ -83,6 +83,10 @@ def test_a_careless_one_hears_of_everything_with_file_and_line() -> None:
     [
         ("phase-order", [VERIFY, EXPAND]),
         ("contract-unverified", [EXPAND, CONTRACT]),
+        (
+            "version-unwritten",
+            [{"name": "tell", "kind": "job", "phase": "expand", "type": "ops.noop", "params": {}, "revert": "nothing"}],
+        ),
         ("contract-reverts", [VERIFY, {**CONTRACT, "undo": "ALTER TABLE customers ADD COLUMN country text;"}]),
         ("missing-revert", [{name: value for name, value in EXPAND.items() if name != "undo"}]),
         ("revert-misses", [{**EXPAND, "undo": "ALTER TABLE customers DROP COLUMN another;"}]),
@@ -201,7 +205,7 @@ def test_a_jobs_type_and_params_are_those_that_a_caller_may_submit(tmp_path: Pat
     def job(kind: str, **params: Any) -> list[str]:
         step = {"name": "tell", "kind": "job", "phase": "expand", "type": kind, "params": params, "revert": "nothing"}
         checks = [{"name": "smoke", "kind": "job", "type": kind, "params": dict(params)}]
-        return rules(linted(tmp_path, step, gates={"checks": checks}))
+        return rules(linted(tmp_path, step, targets={"kind": "tenant"}, gates={"checks": checks}))
 
     assert job("ops.sleep", seconds=1) == []
     assert job("ops.sleep", secs=1) == ["job-params"] * 4  # one too many, one missing; in the step and in the check

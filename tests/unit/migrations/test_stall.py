@@ -41,9 +41,11 @@ def test_the_mark_moves_once_the_step_came_as_far_as_its_rate_asks(
     assert again == (Mark(at(seconds), 500 + done) if moves else mark)
 
 
-def test_a_step_that_goes_backwards_does_not_come_on() -> None:
-    mark = Mark(BEGIN, 500)
-    assert moved(mark, done=400, now=at(30), stall=NONE_AT_ALL) == mark
+def test_a_step_that_begins_anew_does_not_come_on_by_that_and_comes_on_from_there() -> None:
+    again = moved(Mark(BEGIN, 500), done=0, now=at(30), stall=TEN_A_SECOND)
+    assert again == Mark(BEGIN, 0)
+    assert moved(again, done=399, now=at(40), stall=TEN_A_SECOND) == again
+    assert moved(again, done=400, now=at(40), stall=TEN_A_SECOND) == Mark(at(40), 400)
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0, False), (60, False), (60.001, True), (100_000, True)])
