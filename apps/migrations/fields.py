@@ -25,6 +25,16 @@ PHASES = [phase.value for phase in Phase]
 STEP_KINDS = [kind.value for kind in Kind]
 
 
+class TrueOrFalse(serializers.BooleanField):
+    """JSON's own true or false: a word that is taken for either may run what was to be tried."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Return it; refuse everything else."""
+        if not isinstance(data, bool):
+            raise serializers.ValidationError("true or false would be right")
+        return data
+
+
 class TenantsField(serializers.JSONField):
     """A list of tenants, or `"*"`."""
 
@@ -90,11 +100,11 @@ class MigrateFields(StrictSerializer):
         help_text="other waves than the definition's, in its own words: a list of {count}, {percent} or {targets}, or"
         " {by: risk, waves: 3}",
     )
-    dry_run = serializers.BooleanField(required=False, default=False, help_text="plan, rehearse, and no more")
-    drill = serializers.BooleanField(
+    dry_run = TrueOrFalse(required=False, default=False, help_text="plan, rehearse, and no more")
+    drill = TrueOrFalse(
         required=False, default=False, help_text="the first wave goes up, down and up again before the rest"
     )
-    baseline = serializers.BooleanField(
+    baseline = TrueOrFalse(
         required=False,
         default=False,
         help_text="who says no version, and is recorded at none, counts as being at `version_from`",

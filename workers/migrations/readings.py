@@ -14,8 +14,8 @@ from workers.migrations import reading
 from workers.migrations.errands import Errands
 from workers.migrations.reading import Reading
 
-# A target that cannot be reached is asked again, for about a minute; then a person has to look.
-MOST_TRIES: Final = 60
+# A target that cannot be reached is asked again, for some minutes; then a person has to look.
+MOST_TRIES: Final = 240
 
 
 class Readings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection
@@ -26,6 +26,9 @@ from workers.migrations import judging
 from workers.migrations.errands import Errands
 
 NOT_SUBMITTED = "none"
+# A check's job may wait for its tenant's turn, or for a queue that somebody paused: a person is asked in the end.
+ANSWER_PATIENCE_S: Final = 900.0
+UNANSWERED = "a check of this wave has not been answered: its job waits, or still runs"
 
 
 class Verdicts:
@@ -46,6 +49,9 @@ class Verdicts:
             jobs = self._jobs(definition, migration=migration, wave=wave, asked=asked)
             others = self._others(definition, migration=migration, wave=wave, asked=asked)
             if gates.overall(found).verdict is not Verdict.FAIL and (jobs is None or others is None):
+                if baked_s > definition.gates.bake_s + ANSWER_PATIENCE_S:
+                    with across_tenants():
+                        moving.doubt(migration.id, code="gate_unanswered", why=UNANSWERED, facts={})
                 return  # some check is still being asked
             found += [*(jobs or ()), *(others or ())]
         with across_tenants():

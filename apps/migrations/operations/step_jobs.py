@@ -8,7 +8,7 @@ from typing import Any, Final
 from apps.jobs.operations.submit import Submission
 from apps.jobs.types import REGISTRY
 from apps.migrations import definition as definitions
-from apps.migrations.definition import Definition, Kind, Phase
+from apps.migrations.definition import Definition, Kind, Phase, TargetKind
 from apps.migrations.models import Migration, Step, Target
 
 JOB_TYPE: Final = "migration.step"
@@ -46,6 +46,7 @@ def submission_of(
         trigger="system",
         timeout_s=defined.timeout_s,
         concurrency_key=f"migration:{target.target_id}",
+        environment=target.key if target.kind == TargetKind.ENVIRONMENT else "default",
     )
 
 

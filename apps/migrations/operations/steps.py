@@ -131,7 +131,9 @@ def _stall(step: AtWork, *, migration_id: UUID, definition: Definition) -> bool:
         if held.state is State.REVERTING:
             # There is nothing to go back to from a way back: a person is told, once a mark, and it is tried on.
             Step.objects.filter(step_id=step.step_id).update(mark_at=step.now, mark_done=step.done or 0)
-            write(Change(code="stalled", tells=[_stalled_event(step)], facts={"step": step.name}), held=held)
+            kept, why = held.migration.reason_code, held.migration.reason
+            told = [_stalled_event(step)]
+            write(Change(code=kept, why=why, tells=told, facts={"stalled": step.name}), held=held)
             return False
         if held.state is not State.RUNNING:
             return False

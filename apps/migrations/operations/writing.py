@@ -107,8 +107,8 @@ def write(change: Change, *, held: Held, by: str = PLANE) -> Migration:
     Raises `IllegalMoveError` where its state does not allow the move.
     """
     migration, before = held.migration, held.state
-    change = _for_account(change, migration=migration)
     sets = _sets(change, held=held)
+    change = _for_account(change, migration=migration)
     for name, value in sets.items():
         setattr(migration, name, value)
     version = migration.version
@@ -128,12 +128,13 @@ def write(change: Change, *, held: Held, by: str = PLANE) -> Migration:
 
 def _for_account(change: Change, *, migration: Migration) -> Change:
     """Return a change whose events and proof, which are the account's to read, name no other tenant's target."""
-    if not (change.facts or any(more for _, more in change.tells)):
+    if not (change.facts or change.why or any(more for _, more in change.tells)):
         return change
     others = Target.objects.filter(migration_id=migration.id).exclude(tenant_id=migration.tenant_id)
     hidden = frozenset(others.values_list("key", flat=True))
     tells = [(name, without(dict(more), hidden=hidden)) for name, more in change.tells]
-    return replace(change, tells=tells, facts=without(dict(change.facts), hidden=hidden))
+    said = without({"facts": dict(change.facts), "why": change.why}, hidden=hidden)
+    return replace(change, tells=tells, **said)
 
 
 def _sets(change: Change, *, held: Held) -> dict[str, Any]:
@@ -191,7 +192,7 @@ def _proof(change: Change, *, migration: Migration, before: State, by: str) -> d
         "stage": migration.stage,
         "wave": migration.wave,
         "reason_code": migration.reason_code,
-        "reason_digest": digest_of(migration.reason) if migration.reason else None,
+        "reason_digest": digest_of(change.why) if change.why else None,
         "by": by,
         "event": change.tells[0][0] if change.tells else None,
         "facts": dict(change.facts),

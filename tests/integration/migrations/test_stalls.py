@@ -143,7 +143,8 @@ def test_a_stall_on_the_way_back_is_told_once_a_mark_and_tried_on(
     change(AGED)
     for _ in range(3):
         assert not stalls(mine)
-    assert mine.campaign.row().status == "reverting"
+    row = mine.campaign.row()
+    assert (row.status, row.reason_code) == ("reverting", "asked"), "it is still known why it goes back"
     assert told(mine.campaign).count("stalled") == 1
 
 

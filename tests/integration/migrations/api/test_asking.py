@@ -65,6 +65,8 @@ def test_it_takes_the_scope(db: None, look: Look) -> None:
         ({**CRM, "targets": {"environments": ["default"]}}, ["targets.environments"]),
         ({**CRM, "targets": {"tenants": "*"}}, ["targets.tenants"]),
         ({**CRM, "plan": "sha256:no"}, ["plan"]),
+        ({**CRM, "dry_run": "no"}, ["dry_run"]),
+        ({**CRM, "drill": 0}, ["drill"]),
         ({**CRM, "definition": "CRM"}, ["definition"]),
         ({**CRM, "definition": "erp"}, ["definition"]),
         ({**CRM, "version_to": "9.9"}, ["version_to"]),
