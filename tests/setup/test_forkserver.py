@@ -104,7 +104,8 @@ def test_a_server_that_does_not_answer_costs_a_loop_no_more_than_its_own_start(p
     before = server(plane)
     before.suspend()
     assert not is_forked(plane.kill("relay", within_s=60))
-    assert not before.is_running(), "it is ended, so that what it was asked for is not done later"
+    ended = os_processes.wait_until(lambda: os_processes.birth_mark(pid=before.pid) is None, within_s=10)
+    assert ended, "so that what it was asked for is not done later"
     assert os_processes.wait_until(lambda: lives_on(plane, without=before.pid), within_s=30)
     assert is_forked(plane.kill("sealer", within_s=60))
 
