@@ -8,14 +8,14 @@ later look. Nothing is remembered that is not in the rows: killed anywhere, the 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 import structlog
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError
 
 from apps.core.authzen import DecisionPointAwayError
+from apps.core.database import clock
 from apps.migrations import campaign, queries, registry
 from apps.migrations.definition import Definition
 from apps.migrations.lifecycle import IllegalMoveError, State
@@ -175,7 +175,7 @@ class Migrator:
         if old:
             moving.hold_wave(migration.id, number=number, by=old, patience_s=HOLD_PATIENCE_S)
             return
-        facts = judging.before(definition, migration=migration, number=number, now=_now())
+        facts = judging.before(definition, migration=migration, number=number, now=clock())
         moving.begin_wave(migration.id, number=number, facts=facts)
 
     def _write(self, action: campaign.Action, *, migration_id: UUID, definition: Definition) -> None:
@@ -205,15 +205,6 @@ class Migrator:
                 moving.come_back(migration_id, stuck=stuck)
             case _:
                 raise TypeError(f"nobody knows how to carry out {action!r}")
-
-
-def _now() -> datetime:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        row = cursor.fetchone()
-    assert row is not None  # noqa: S101 - for the type checker
-    found: datetime = row[0]
-    return found
 
 
 def main() -> None:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from django.conf import settings
-from django.db import connection
 
 from apps.core import grants, outbound, standard_webhooks
-from apps.core.clock import DatabaseClock
+from apps.core.database import clock
 from apps.health.actions import ActionFailedError, Facts, Order
 from apps.health.operations import canaries, orders
 from apps.jobs import environments, liveness
@@ -60,7 +59,7 @@ def restart_deaf(order: Order) -> Facts:
 
 def pause_environment(order: Order) -> Facts:
     """Dispatch nothing into the pool for a while; the pause ends by itself."""
-    until = _now() + timedelta(minutes=float(order.params.get("minutes", PAUSE_MINUTES)))
+    until = clock() + timedelta(minutes=float(order.params.get("minutes", PAUSE_MINUTES)))
     made = pauses.pause(
         Target(order.pool, None, None),
         reason=f"{order.module}/{order.component} is {order.condition.get('status')}"[:200],
@@ -147,11 +146,7 @@ def _signed(order: Order, body: bytes) -> dict[str, str]:
         raise ActionFailedError("secret_missing")
     try:
         return standard_webhooks.signed(
-            body, message_id=str(order.receipt_id), secrets=[secret], at=int(_now().timestamp())
+            body, message_id=str(order.receipt_id), secrets=[secret], at=int(clock().timestamp())
         )
     except standard_webhooks.BadSecretError as error:
         raise ActionFailedError("bad_secret") from error
-
-
-def _now() -> datetime:
-    return DatabaseClock.ask(connection).now()

@@ -18,13 +18,13 @@ import structlog
 from django.db import Error, connection
 
 from apps.core import metrics
+from apps.core.database import clock
 from apps.health import actions, queries
 from apps.health.actions import ActionFailedError, Facts, Order, UnknownActionError
 from apps.health.lifecycle import Flip
 from apps.health.operations import canaries, impacts, inventory, looking, probing, recovery, upkeep, watch
 from apps.health.operations.inventory import Inventory, Queue
 from apps.health.operations.probing import Answer
-from apps.health.operations.standing import now
 from apps.health.trust import Ears
 from apps.jobs import liveness
 from apps.jobs.liveness import Beat
@@ -129,7 +129,7 @@ class Watcher:
         """Say that the database answers; after an outage, since when it had not."""
         away_since = None
         if self._away_since is not None:
-            away_since = now() - timedelta(seconds=time.monotonic() - self._away_since)
+            away_since = clock() - timedelta(seconds=time.monotonic() - self._away_since)
             self._away_since = None
         if away_since is not None or self._due("database", every_s=NOTE_EVERY_S):
             looking.database(latency_ms=answered_ms, away_since=away_since)

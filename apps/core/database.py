@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any, Self
 
 import psycopg
@@ -45,6 +46,13 @@ def preparing() -> PreparingCursor:
 def loaded(value: Any) -> Any:
     """Return what a raw query answered as jsonb: Django's connections hand it over as text."""
     return json.loads(value) if isinstance(value, str) else value
+
+
+def clock() -> datetime:
+    """Return the database's time, as it is at this statement."""
+    ((instant,),) = rows("SELECT clock_timestamp()", [])
+    found: datetime = instant
+    return found
 
 
 def rows(query: str, values: Any) -> list[tuple[Any, ...]]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from django.db import connection
-
+from apps.core.database import clock
 from apps.core.digests import digest_of
 from apps.jobs import points
 from apps.jobs.models import Job
@@ -41,13 +39,15 @@ class Verdicts:
         """Ask a baking wave's gates: a failing one ends it at once, the rest are heard when its time is over."""
         with across_tenants():
             wave = Wave.objects.get(migration_id=migration.id, number=number)
-            now, baked_s = _clock(wave)
+            now = clock()
+            baked_s = (now - (wave.baking_since or now)).total_seconds()
             found = judging.standing(definition, migration=migration, wave=wave, now=now)
             asked = _asked(migration.id, number)
         over = baked_s >= definition.gates.bake_s
         if over:
             jobs = self._jobs(definition, migration=migration, wave=wave, asked=asked)
-            others = self._others(definition, migration=migration, wave=wave, asked=asked)
+            # Once, and last: what a wait for jobs would only make old.
+            others = None if jobs is None else self._others(definition, migration=migration, wave=wave, asked=asked)
             if gates.overall(found).verdict is not Verdict.FAIL and (jobs is None or others is None):
                 if baked_s > definition.gates.bake_s + ANSWER_PATIENCE_S:
                     with across_tenants():
@@ -173,16 +173,3 @@ def _place(migration: Migration, wave: Wave) -> str:
 def _asked(migration_id: UUID, number: int) -> list[judging.Asked]:
     found = Target.objects.filter(migration_id=migration_id, wave=number).order_by("position")
     return [judging.Asked(key, tenant) for key, tenant in found.values_list("key", "tenant_id")]
-
-
-def _clock(wave: Wave) -> tuple[datetime, float]:
-    """Return the database's time, and how many seconds the wave has baked by it."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT clock_timestamp(), coalesce(extract(epoch FROM clock_timestamp() - %s::timestamptz), 0)::float8",
-            [wave.baking_since],
-        )
-        row = cursor.fetchone()
-    assert row is not None  # noqa: S101 - for the type checker
-    now, baked_s = row
-    return now, baked_s

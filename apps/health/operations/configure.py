@@ -9,11 +9,11 @@ from uuid import UUID
 
 from django.db import transaction
 
-from apps.core.database import ClockTimestamp
+from apps.core.database import ClockTimestamp, clock
 from apps.core.ids import uuid7
 from apps.health import lifecycle
 from apps.health.models import Component, Policy
-from apps.health.operations.standing import forget, now, owned_by, standing_of, write
+from apps.health.operations.standing import forget, owned_by, standing_of, write
 from apps.tenancy.context import acting_for
 
 PROBED = {"http": {"url"}, "tcp": {"host", "port"}, "sql": {"source", "query"}}
@@ -28,7 +28,7 @@ def pause(*, component_id: UUID) -> None:
     row = _row(component_id)
     with owned_by(row), transaction.atomic():
         row = _locked(component_id)
-        write(row, step=lifecycle.pause(standing_of(row), at=now()))
+        write(row, step=lifecycle.pause(standing_of(row), at=clock()))
 
 
 def resume(*, component_id: UUID) -> None:
@@ -37,7 +37,7 @@ def resume(*, component_id: UUID) -> None:
     with owned_by(row), transaction.atomic():
         row = _locked(component_id)
         more = {"probe_due_at": ClockTimestamp()} if row.probe else {}
-        write(row, step=lifecycle.resume(standing_of(row), at=now()), more=more)
+        write(row, step=lifecycle.resume(standing_of(row), at=clock()), more=more)
 
 
 def set_terms(*, component_id: UUID, values: Mapping[str, Any], by: str) -> None:
@@ -47,7 +47,7 @@ def set_terms(*, component_id: UUID, values: Mapping[str, Any], by: str) -> None
         row = _locked(component_id)
         for name, value in values.items():
             setattr(row, name, value)
-        more = {**values, "declared_by": f"operator:{by}"[:128], "awaited_from": now()}
+        more = {**values, "declared_by": f"operator:{by}"[:128], "awaited_from": clock()}
         if row.probe:
             more["probe_due_at"] = more["awaited_from"]
         row.awaited_from = more["awaited_from"]

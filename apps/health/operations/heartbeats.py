@@ -12,10 +12,11 @@ from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 
+from apps.core.database import clock
 from apps.core.ids import uuid7
 from apps.health.lifecycle import Signal
 from apps.health.models import PLATFORM, Component
-from apps.health.operations.standing import Measured, hear, now
+from apps.health.operations.standing import Measured, hear
 
 MOST_OF_A_TENANT = 1000
 DEFAULTS: dict[str, Any] = {"interval_s": 60.0, "grace_s": 30.0, "failure_threshold": 3, "success_threshold": 1}
@@ -63,7 +64,7 @@ def report(beat: Beat) -> Component:
     row = _locked(beat) or _declared(beat)
     if row.declared_by != beat.said_by and not row.declared_by.startswith("operator:"):
         raise NotYoursError
-    at = now()
+    at = clock()
     more: dict[str, Any] = {}
     if beat.terms and not row.declared_by.startswith("operator:"):  # what an operator agreed, an operator changes
         more |= beat.terms

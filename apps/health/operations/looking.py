@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from apps.core.database import clock as database_time
 from apps.core.database import loaded, rows
 from apps.health import lifecycle
 from apps.health.lifecycle import Flip, Signal, Status
@@ -76,7 +77,7 @@ def clock(*, trusted: bool) -> list[tuple[Component, Flip]]:
     """Judge everyone whose deadline has passed; return the flips."""
     found: list[tuple[Component, Flip]] = []
     with transaction.atomic():
-        now = _now()
+        now = database_time()
         due = Component.every.select_for_update(skip_locked=True, no_key=True).filter(due_at__lte=now, deleted_at=None)
         for row in due.order_by("due_at")[:AT_ONCE]:
             step = lifecycle.looked(standing_of(row), terms=terms_of(row), now=now, trusted=trusted)
@@ -134,7 +135,7 @@ def judge(part: Part, *, trusted: bool) -> tuple[Flip, ...]:
             return ()
         if part.lost and not trusted:
             # Kept as they were known, so that they are asked about again once the plane trusts its ears.
-            return write(row, step=lifecycle.distrusted(standing_of(row), at=_now()))
+            return write(row, step=lifecycle.distrusted(standing_of(row), at=database_time()))
         flips: tuple[Flip, ...] = ()
         # Of what was lost while the plane was deaf nothing is said but this: whether it is there now.
         past = row.status == Status.UNKNOWN and bool(part.living)
@@ -145,7 +146,7 @@ def judge(part: Part, *, trusted: bool) -> tuple[Flip, ...]:
         if fresh and newest is not None and not _ticks(row):
             return flips + hear(row, signal=Signal.SUCCESS, at=newest, reason="beats", more=more)
         if not part.living and part.known and not part.lost:
-            return flips + write(row, step=lifecycle.stopped(standing_of(row), at=_now()), more=more)
+            return flips + write(row, step=lifecycle.stopped(standing_of(row), at=database_time()), more=more)
         return flips + write(row, step=(standing_of(row), ()), more=more)
 
 
@@ -157,7 +158,7 @@ def broker() -> tuple[Flip, ...]:
         if row is None:
             return ()
         if away is None:
-            return hear(row, signal=Signal.SUCCESS, at=_now(), reason="takes_messages")
+            return hear(row, signal=Signal.SUCCESS, at=database_time(), reason="takes_messages")
         if row.status == Status.DOWN:
             return ()
         return hear(row, signal=Signal.FAIL, at=away, reason="unreachable")
@@ -179,7 +180,9 @@ def database(*, latency_ms: float, away_since: datetime | None) -> tuple[Flip, .
         flips: tuple[Flip, ...] = ()
         if away_since is not None:
             flips = hear(row, signal=Signal.FAIL, at=away_since, reason="unreachable", measured=Measured(None, 1, 1))
-        return flips + hear(row, signal=Signal.SUCCESS, at=_now(), reason="answers", measured=Measured(latency_ms))
+        return flips + hear(
+            row, signal=Signal.SUCCESS, at=database_time(), reason="answers", measured=Measured(latency_ms)
+        )
 
 
 def tick() -> None:
@@ -187,7 +190,7 @@ def tick() -> None:
     with transaction.atomic():
         row = _own("beat")
         if row is not None:
-            hear(row, signal=Signal.SUCCESS, at=_now(), reason="ticks")
+            hear(row, signal=Signal.SUCCESS, at=database_time(), reason="ticks")
 
 
 def deaf(pool: str) -> tuple[Flip, ...]:
@@ -196,7 +199,7 @@ def deaf(pool: str) -> tuple[Flip, ...]:
         row = _own(f"worker-{pool}")
         if row is None or row.status in lifecycle.ALARMS:
             return ()
-        return hear(row, signal=Signal.FAIL, at=_now(), reason=DEAF, partial=True)
+        return hear(row, signal=Signal.FAIL, at=database_time(), reason=DEAF, partial=True)
 
 
 def mute() -> None:
@@ -233,9 +236,3 @@ def _lost(beat: Beat, *, said: Mapping[str, Any], own: Sequence[Beat]) -> bool:
 def _own(name: str) -> Component | None:
     found = Component.every.select_for_update(no_key=True).filter(tenant=None, module=PLATFORM, component=name)
     return found.filter(deleted_at=None).first()
-
-
-def _now() -> datetime:
-    ((at,),) = rows("SELECT clock_timestamp()", [])
-    found: datetime = at
-    return found

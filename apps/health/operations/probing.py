@@ -8,10 +8,10 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from apps.core.database import loaded
+from apps.core.database import clock, loaded
 from apps.health.lifecycle import Flip, Signal
 from apps.health.models import Component
-from apps.health.operations.standing import Measured, hear, now
+from apps.health.operations.standing import Measured, hear
 
 # A probe whose asker died is due again by itself: claiming it was nothing but moving the date.
 CLAIM = """
@@ -59,4 +59,4 @@ def settle(component_id: UUID, *, answer: Answer) -> tuple[Flip, ...]:
             return ()
         signal = Signal.SUCCESS if answer.well else Signal.FAIL
         measured = Measured(answer.took_ms if answer.well else None, 1, int(not answer.well))
-        return hear(row, signal=signal, at=now(), reason=answer.code, measured=measured)
+        return hear(row, signal=signal, at=clock(), reason=answer.code, measured=measured)

@@ -13,11 +13,12 @@ from uuid import UUID
 
 from django.db import transaction
 
+from apps.core.database import clock
 from apps.core.ids import uuid7
 from apps.health import events, remedies
 from apps.health.actions import Order
 from apps.health.models import Component, Policy, Receipt
-from apps.health.operations.standing import condition, identity, now, owned_by, tell
+from apps.health.operations.standing import condition, identity, owned_by, tell
 from apps.health.remedies import Outcome, Rule, Verdict
 
 INTERRUPTED_AFTER = timedelta(seconds=60)
@@ -84,12 +85,12 @@ def begin(*, at: datetime) -> list[Order]:
 def by_hand(policy: Policy, *, row: Component, by: str) -> Order:
     """Write the receipt of a recovery that a person orders, whatever its condition; return what is to be done."""
     with transaction.atomic():
-        return _ordered(policy, row=row, by=f"by:{by}", at=now())
+        return _ordered(policy, row=row, by=f"by:{by}", at=clock())
 
 
 def rehearse(policy: Policy, *, row: Component, by: str, at: datetime | None = None) -> Receipt:
     """Write the receipt of a recovery that is not done: what would have been, and whether its condition holds."""
-    at = at or now()
+    at = at or clock()
     rule = rule_of(policy)
     holds = rule.holds(status=row.status, reason=row.reason, since=row.since, muted=bool(row.muted_by), now=at)
     verdict = _verdict(policy, rule, row=row, at=at)
@@ -104,7 +105,7 @@ def acted(receipt_id: UUID, *, facts: Mapping[str, Any]) -> None:
     running = Receipt.every.filter(receipt_id=receipt_id, outcome=Outcome.RUNNING, acted_at=None)
     helped = facts.get("helped")
     with transaction.atomic():
-        if running.update(facts=dict(facts), acted_at=now()) and helped is not None:
+        if running.update(facts=dict(facts), acted_at=clock()) and helped is not None:
             _settle(receipt_id, outcome=Outcome.HELPED if helped else Outcome.DID_NOT_HELP)
 
 
@@ -112,7 +113,7 @@ def failed(receipt_id: UUID, *, code: str) -> None:
     """Write that the action could not be done."""
     with transaction.atomic():
         running = Receipt.every.filter(receipt_id=receipt_id, outcome=Outcome.RUNNING)
-        if running.update(facts={"error": code[:64]}, acted_at=now()):
+        if running.update(facts={"error": code[:64]}, acted_at=clock()):
             _settle(receipt_id, outcome=Outcome.FAILED)
 
 
@@ -218,7 +219,7 @@ def _receipt(
 
 def _settle(receipt_id: UUID, *, outcome: Outcome) -> None:
     found = Receipt.every.select_related("component").get(receipt_id=receipt_id)
-    at = now()
+    at = clock()
     proof = {**condition(found.component), "after_s": round((at - found.begun_at).total_seconds(), 3)}
     settled = Receipt.every.filter(receipt_id=receipt_id, outcome=Outcome.RUNNING)
     if settled.update(outcome=outcome.value, proof=proof, settled_at=at):
@@ -243,7 +244,7 @@ def _tell(receipt: Receipt, *, row: Component) -> None:
 
 def rehearse_now(policy: Policy, *, by: str) -> list[Receipt]:
     """Rehearse a policy on every component that it would act on now; return the receipts, each with its component."""
-    at = now()
+    at = clock()
     found = []
     for called in called_for(at=at, policy_id=policy.policy_id):
         with transaction.atomic():

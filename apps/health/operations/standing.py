@@ -11,7 +11,7 @@ import orjson
 from django.conf import settings
 from django.db import connection
 
-from apps.core.clock import DatabaseClock
+from apps.core.database import clock
 from apps.core.ids import uuid7
 from apps.events import operations as event_log
 from apps.health import events, lifecycle, windows
@@ -64,11 +64,6 @@ class Measured(NamedTuple):
 
 class ChangedMeanwhileError(Exception):
     """The row was written by another since it was read, which its lock should have kept from happening."""
-
-
-def now() -> datetime:
-    """Return the database's time."""
-    return DatabaseClock.ask(connection).now()
 
 
 def terms_of(row: Component) -> Terms:
@@ -166,7 +161,7 @@ def write(row: Component, *, step: Step, more: Mapping[str, Any] | None = None) 
 
 def forget(row: Component) -> None:
     """Forget a locked component until it is heard of again. What was told of it is over: nobody waits for its rise."""
-    at = now()
+    at = clock()
     write(
         row,
         step=lifecycle.stopped(standing_of(row), at=at),

@@ -43,8 +43,12 @@ class Fields:
 
     def refuse(self, name: str | None, message: str) -> None:
         """Note a problem of the field `name`, or of the mapping itself."""
-        path = self.path if name is None else (*self.path, name)
-        line = self._document.lines.get(path, self.line)
+        self.refuse_at(() if name is None else (name,), message)
+
+    def refuse_at(self, below: Path, message: str) -> None:
+        """Note a problem of what stands at a path below this mapping."""
+        path = (*self.path, *below)
+        line = next((self._document.lines[up] for up in _upwards(path) if up in self._document.lines), self.line)
         problem = Problem(file=self._file, line=line, field=strict_yaml.named(path), message=message)
         if problem not in self._problems:
             self._problems.append(problem)
@@ -157,3 +161,9 @@ class Fields:
 
     def _below(self, *parts: str | int) -> Fields:
         return Fields(document=self._document, file=self._file, path=(*self.path, *parts), problems=self._problems)
+
+
+def _upwards(path: Path) -> Iterator[Path]:
+    """Yield a path, and what it stands in, up to the whole."""
+    for length in range(len(path), -1, -1):
+        yield path[:length]

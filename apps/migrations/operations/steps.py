@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from apps.core.database import ClockTimestamp
+from apps.core.database import ClockTimestamp, clock
 from apps.jobs import points
 from apps.jobs.operations import control
 from apps.jobs.operations.asking import asked_ahead
@@ -183,7 +183,7 @@ def begin(step_id: UUID, *, direction: str, definition: Definition) -> Submitted
         refusal = made.refusal
         if refusal is not None and refusal.retry_after_s is not None:
             wait = timedelta(seconds=refusal.retry_after_s)
-            Step.objects.filter(step_id=step_id).update(not_before=_now() + wait, error_code=refusal.code)
+            Step.objects.filter(step_id=step_id).update(not_before=clock() + wait, error_code=refusal.code)
         elif refusal is not None:
             _fail(step, direction=direction, code=refusal.code, why=refusal.reason)
         else:
@@ -247,12 +247,3 @@ def _fail(step: Step, *, direction: str, code: str, why: str) -> None:
     Step.objects.filter(step_id=step.step_id).update(
         state=StepState.FAILED, direction=direction, error_code=code[:64], error=why[:500], finished_at=ClockTimestamp()
     )
-
-
-def _now() -> datetime:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        row = cursor.fetchone()
-    assert row is not None  # noqa: S101 - for the type checker
-    found: datetime = row[0]
-    return found

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, ClassVar
 
-from django.db import connection
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
@@ -15,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.core.clock import DatabaseClock
+from apps.core.database import clock
 from apps.jobs import parsing
 from apps.schedules import cron, fields
 from apps.schedules.api.shared import check_template, of_one_name
@@ -188,7 +187,7 @@ class Backfill(APIView):
         asked = fields.RangeFields(data=request.data)
         asked.is_valid(raise_exception=True)
         start, end = asked.validated_data["start"], asked.validated_data["end"]
-        if end > _now():
+        if end > clock():
             raise parsing.bad_field("end", "a time that has passed would be right")
         if end <= start:
             raise parsing.bad_field("end", "a time after `start` would be right")
@@ -232,7 +231,7 @@ def _make(values: Mapping[str, Any], *, tenant_id: str, owner: str) -> Schedule:
 def _check(values: Mapping[str, Any], *, tenant_id: str) -> None:
     """Raise the problem that names what cannot be a schedule."""
     try:
-        cron.check(values["cron"], zone=values["time_zone"], now=_now())
+        cron.check(values["cron"], zone=values["time_zone"], now=clock())
     except cron.BadCronError as error:
         raise parsing.bad_field("cron", str(error)) from error
     except cron.BadZoneError as error:
@@ -241,10 +240,6 @@ def _check(values: Mapping[str, Any], *, tenant_id: str) -> None:
     if starts_at is not None and ends_at is not None and ends_at <= starts_at:
         raise parsing.bad_field("ends_at", "a time after `starts_at` would be right")
     check_template(values["job"], tenant_id=tenant_id)
-
-
-def _now() -> datetime:
-    return DatabaseClock.ask(connection).now()
 
 
 def _text(instant: datetime) -> str:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from apps.core.database import clock
 from apps.core.ids import uuid7
 from apps.jobs.lifecycle import Priority
 from apps.jobs.models import Job
@@ -79,16 +80,6 @@ def rest_s(*, most: float) -> float:
         cursor.execute(REST)
         (left,) = cursor.fetchone() or (None,)
     return most if left is None else min(max(left, 0.0), most)
-
-
-def clock() -> datetime:
-    """Return the database's time."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        row = cursor.fetchone()
-    assert row is not None  # noqa: S101 - for the type checker
-    found: datetime = row[0]
-    return found
 
 
 def first_after(schedule: Schedule, *, instant: datetime) -> datetime | None:

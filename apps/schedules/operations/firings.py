@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from apps.core.database import clock
 from apps.core.ids import uuid7
 from apps.events import operations as event_log
 from apps.events import queries as events
@@ -19,7 +20,6 @@ from apps.events.models import Event
 from apps.jobs.models import Job
 from apps.schedules import matching
 from apps.schedules.models import Firing, Trigger
-from apps.schedules.operations.fires import clock
 from apps.schedules.operations.submitting import Came, submit_template
 
 CONSUMER = "triggers"

@@ -9,10 +9,11 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
+from apps.core.database import clock
 from apps.core.ids import uuid7
 from apps.core.versions import ChangedMeanwhileError
 from apps.schedules.models import Fire, Schedule
-from apps.schedules.operations.fires import clock, first_after
+from apps.schedules.operations.fires import first_after
 
 
 class NameTakenError(Exception):

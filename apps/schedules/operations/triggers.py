@@ -8,10 +8,10 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
+from apps.core.database import clock
 from apps.core.ids import uuid7
 from apps.core.versions import ChangedMeanwhileError
 from apps.schedules.models import Trigger
-from apps.schedules.operations.fires import clock
 from apps.schedules.operations.schedules import NameTakenError
 
 

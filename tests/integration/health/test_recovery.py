@@ -11,8 +11,8 @@ from uuid import UUID
 
 import pytest
 
+from apps.core.database import clock
 from apps.health.operations import orders
-from apps.health.operations.standing import now
 from apps.jobs import liveness
 from apps.jobs.lifecycle import Priority
 from apps.jobs.operations import pauses, shedding
@@ -226,7 +226,7 @@ class TestActions:
 
     def test_the_dead_of_one_pool_are_not_anothers(self, whole: Whole, processes: Process, control: Control) -> None:
         with control():
-            at = now()
+            at = clock()
             assert liveness.brought_back(environment="batch", since=at) == (0, 0)
 
 

@@ -77,7 +77,7 @@ def test_it_takes_the_scope(db: None, look: Look) -> None:
         ({**CRM, "waves": "all"}, ["waves"]),
         ({**CRM, "waves": [{"count": 0}]}, ["waves[0].count"]),
         ({**CRM, "waves": [{"percent": 50}, {"percent": 10}]}, ["waves[1].percent"]),
-        ({**CRM, "waves": {"by": "size"}}, ["waves.by"]),
+        ({**CRM, "waves": {"by": "size"}}, ["waves.by", "waves.waves"]),
         ({**CRM, "waves": []}, ["waves"]),
     ],
 )
