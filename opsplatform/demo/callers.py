@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import secrets
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -153,10 +154,14 @@ class Witness:
         return [json.loads(fields["event"]) for _, fields in entries]
 
     def create_database(self, name: str) -> str:
-        """Make a database beside the plane's, as its superuser, and return where it is."""
+        """Make a database beside the plane's, with a role of its own that owns it, and return where it is."""
+        password, owner = secrets.token_urlsafe(18), sql.Identifier(name)
         with psycopg.connect(self._superuser_url, autocommit=True) as superuser:
-            superuser.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        return str(urlunsplit(urlsplit(self._superuser_url)._replace(path=f"/{name}")))
+            superuser.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(owner, sql.Literal(password)))
+            superuser.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(owner, owner))
+        place = urlsplit(self._superuser_url)
+        host = place.netloc.rpartition("@")[2]
+        return str(urlunsplit(place._replace(netloc=f"{name}:{password}@{host}", path=f"/{name}")))
 
     def tamper(self, query: str, *values: Any) -> int:
         """Change rows as PostgreSQL's superuser, whom no role and no policy stops; return how many."""

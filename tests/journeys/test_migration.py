@@ -199,16 +199,19 @@ def test_killed_at_each_step_boundary_it_goes_on_exactly(
     shop.open_for(tenants, orders=2000)
     migration_id = campaigns.begin(tenants=tenants)
     seen: set[tuple[Any, ...]] = set()
+    killed: list[tuple[Any, ...]] = []
     query = "SELECT name, state, direction, count(*) AS n FROM migration_steps WHERE migration_id = %s GROUP BY 1, 2, 3"
 
     def over() -> bool:
         stands = tuple(sorted(tuple(row.values()) for row in truth.rows(query, migration_id)))
         if stands not in seen and stands and len(seen) < 8:
             killing(part)
+            killed.append(stands)
         seen.add(stands)
         return bool(campaigns.read(migration_id)["status"] in STILL)
 
     wait_for(over, what="it is over", within_s=170)
+    assert len(killed) >= 4, "it was killed at several boundaries, or nothing was shown"
 
     assert campaigns.read(migration_id)["status"] == "succeeded", campaigns.read(migration_id)["reason"]
     for tenant in tenants:

@@ -85,6 +85,7 @@ def test_a_million_rows_of_two_hundred_tenants_are_migrated_under_writes(shop: S
     )
     assert found["status"] == "succeeded", found["reason"]
     assert writers.errors == []
+    assert writers.writes > 1000, "they did write"
     assert writers.longest_s < LONGEST_S
     states = [shop.state(tenant) for tenant in tenants]
     assert {(version, has_total) for version, _, _, has_total in states} == {("1.5", True)}

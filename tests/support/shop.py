@@ -40,11 +40,15 @@ class Shop:
         self.tenants: list[str] = []
         self._truth = truth
         parts = urlsplit(superuser_url)
-        self.url = parts._replace(path=f"/{name}").geturl()
+        # The module's own role, as in life: what a migration may do is what this may.
+        host = parts.netloc.rpartition("@")[2]
+        self.url = parts._replace(netloc=f"{name}:{name}@{host}", path=f"/{name}").geturl()
         self._admin = superuser_url
         self._secrets = home / "keys" / "secrets.json"
         with psycopg.connect(superuser_url, autocommit=True) as session:
-            session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            owner = sql.Identifier(name)
+            session.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(owner, sql.Literal(name)))
+            session.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(owner, owner))
 
     def open_for(self, tenants: Sequence[str], *, orders: int = 50, plan: str = "gold") -> None:
         """Make tenants of the plane, each with a schema of so many orders, and lay the secret that leads to it."""
@@ -97,6 +101,7 @@ class Shop:
         """Drop the database."""
         with psycopg.connect(self._admin, autocommit=True) as session:
             session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self.name)))
+            session.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(self.name)))
 
     def _schema(self, tenant: str) -> sql.Identifier:
         return sql.Identifier(self.schema(tenant))

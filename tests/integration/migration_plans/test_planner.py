@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from apps.migrations.definition import Definition, Risk
+from tests.support.client import wait_for
 from tests.support.migrating import CHECKOUT, Ground
 from workers.migrations import planner
 from workers.migrations.planner import Asked, Plan, PlanRefusedError
@@ -223,9 +223,7 @@ def test_a_planner_that_is_killed_leaves_nothing_for_ever(ground: Ground) -> Non
     )
     left = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'ops_rehearsal%%'"
     checking = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(20) IS%%' AND pid <> pg_backend_pid()"
-    until = time.monotonic() + 60
-    while not ground.ask(checking) and time.monotonic() < until:
-        time.sleep(0.05)
+    wait_for(lambda: ground.ask(checking), what="the rehearsal is at its check")
     process.kill()
     process.wait()
     names = [name for (name,) in ground.ask(left)]
@@ -233,6 +231,5 @@ def test_a_planner_that_is_killed_leaves_nothing_for_ever(ground: Ground) -> Non
     for name in names:
         ground.run(f"COMMENT ON SCHEMA {name} IS 'operations rehearsal, begun at 2026-01-01'")
     held = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
-    while ground.ask(held) and time.monotonic() < until:
-        time.sleep(0.05)
+    wait_for(lambda: not ground.ask(held), what="the server noticed that its client is gone")
     plan(ground, define(ground), "acme")  # and it looks that nothing is left

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from typing import Any
 
 import psycopg
 import pytest
 
+from tests.support.client import wait_for
 from workers.migrations import scratch
 
 Session = psycopg.Connection[Any]
@@ -64,9 +64,9 @@ def test_what_a_killed_planner_left_is_swept_and_what_a_living_one_has_is_not(
         process.kill()
         process.communicate()
     assert scratch.sweep(shopkeeper) == [], "nobody is at it, but it is young"
-    until = time.monotonic() + 30
-    while not (swept := scratch.sweep(shopkeeper, older_than_s=0)) and time.monotonic() < until:
-        time.sleep(0.05)  # the server has yet to notice that its client is gone
+    swept = wait_for(
+        lambda: scratch.sweep(shopkeeper, older_than_s=0), what="the server noticed that its client is gone"
+    )
     assert swept == [name]
     assert schemas(shopkeeper) == []
 

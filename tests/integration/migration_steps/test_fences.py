@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from tests.integration.migration_steps.test_backfills import backfill, touched
+from tests.support import client
 from tests.support.migrating import Ground, code, words
 from workers.migrations import ledger as ledgers
 from workers.migrations.ledger import FencedOffError, Ledger, State, token
@@ -127,8 +128,5 @@ def test_two_migrations_of_a_target_do_not_meet_in_the_ledger(ground: Ground) ->
 
 def wait_for(ground: Ground, query: str, *values: Any, within_s: float = 60) -> None:
     """Wait until a query has an answer."""
-    until = time.monotonic() + within_s
     with psycopg.connect(ground.dsn, autocommit=True) as looking:
-        while not looking.execute(query.encode(), values).fetchall():
-            assert time.monotonic() < until, query
-            time.sleep(0.02)  # the pause of a wait on a condition
+        client.wait_for(lambda: looking.execute(query.encode(), values).fetchall(), what=query, within_s=within_s)

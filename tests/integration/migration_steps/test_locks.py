@@ -75,7 +75,7 @@ def test_a_batch_that_meets_a_locked_row_is_made_again(ground: Ground) -> None:
         fill.start()
         wait_for(ground, "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
         assert ground.ledger("fill") == ("running", 50), "what was before it is done"
-        time.sleep(0.3)  # longer than the batch waits for its lock
+        wait_for(ground, "SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")  # it gave its place up
         holding.rollback()
         fill.join()
     assert code(result[0]) == ("succeeded", None)

@@ -133,7 +133,10 @@ def test_an_unknown_field_is_named_with_the_one_that_may_be_meant(tmp_path: Path
         ({"waves": []}, "waves: must be 1 to"),
         ({"waves": [{"count": 1, "percent": 2}]}, "waves[0]: "),
         ({"waves": [{"percent": 50}, {"percent": 50}]}, "waves[1].percent: must be above 50: it counts all"),
-        ({"waves": [{"targets": ["a"]}, {"targets": ["a"]}]}, "waves[1].targets[0]: must be in one wave only: wave 0 has it"),
+        (
+            {"waves": [{"targets": ["a"]}, {"targets": ["a"]}]},
+            "waves[1].targets[0]: must be in one wave only",
+        ),
         ({"waves": {"by": "chance"}}, "waves.by: must be 'risk'"),
         ({"gates": {"bake": 5}}, "gates.bake: is not known; 'bake_s' is meant?"),
         ({"gates": {"failure_rate": {"when_few": ["x"]}}}, "gates.failure_rate.when_few: one of succeed, inconclusive"),
