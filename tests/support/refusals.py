@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from io import StringIO
 from typing import Any
 from uuid import UUID
 
+from django.core.management import call_command
 from django.db import connection
 
 from tests.integration.conftest import Change, Look
+from tests.support.api import JOBS, Module
 from tests.support.work import submitted
 
 OVER = "UPDATE evidence_series SET closes_at = clock_timestamp() - interval '1 ms' WHERE closed_at IS NULL"
@@ -64,3 +68,18 @@ def at_once(*works: Callable[[], Any]) -> list[Any]:
     for each in threads:
         each.join(timeout=120)
     return results
+
+
+def verified() -> dict[str, Any]:
+    """Return what `evidence_verify` finds."""
+    said = StringIO()
+    with suppress(SystemExit):
+        call_command("evidence_verify", "--json", stdout=said)
+    return dict(json.loads(said.getvalue()))
+
+
+def receipt(acme: Module, job_id: Any) -> dict[str, Any]:
+    """Return a job's receipt, as its module reads it."""
+    answer = acme.get(f"{JOBS}/{job_id}/evidence")
+    assert answer.status_code == 200, answer.content
+    return dict(answer.json())

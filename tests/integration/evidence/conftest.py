@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.conf import settings
@@ -14,7 +15,9 @@ from apps.evidence import heads as kept_heads
 from apps.evidence import keys
 from apps.evidence.heads import Heads
 from apps.jobs.lifecycle import Ending
-from tests.integration.conftest import Control
+from tests.integration.conftest import Change, Control
+from tests.support.api import Module
+from tests.support.refusals import looped, over
 from tests.support.sink import SinkProcess, sinking
 from tests.support.work import admitted, claimed, finish, worker
 from workers.emitter import LOOK_EVERY_S, Emitter
@@ -98,3 +101,21 @@ def emit_all(control: Control) -> Callable[[Emitter], None]:
         raise AssertionError("it never rested")
 
     return run
+
+
+@pytest.fixture
+def acme() -> Module:
+    """A module of acme's, calling the API."""
+    return Module("acme")
+
+
+@pytest.fixture
+def loop(change: Change, sealed: Callable[[], None]) -> list[UUID]:
+    """Five refusals alike of acme's, counted and sealed, amid others."""
+    looped(2, submitted_by="another-module")
+    jobs = looped(5)
+    looped(1, tenant="globex")
+    sealed()
+    over(change)
+    sealed()
+    return jobs
