@@ -86,9 +86,9 @@ class Migrator:
     def _failed(self, active: Active) -> None:
         log.exception("migration_failed_inside", migration=str(active.migration_id))
         met = self._defects[active.migration_id] = self._defects.get(active.migration_id, 0) + 1
-        if met >= MOST_DEFECTS and active.status is State.RUNNING:
+        if met >= MOST_DEFECTS:
             with across_tenants():
-                moving.pause(active.migration_id, code="internal_error", why="a defect of the plane: see its log")
+                moving.give_up(active.migration_id, code="internal_error", why="a defect of the plane: see its log")
 
     def _look_at(self, active: Active) -> None:
         migration_id = active.migration_id
@@ -140,7 +140,7 @@ class Migrator:
             if found.checksum == migration.definition_checksum:
                 return found
             lost = "its folder is not the one that the plan was made of"
-        moving.lose(migration.id, why=lost)
+        moving.give_up(migration.id, code="definition_changed", why=lost)
         return None
 
     def _do(self, action: campaign.Action, *, migration: Migration, definition: Definition) -> None:
@@ -152,6 +152,9 @@ class Migrator:
                 steps.begin(step_id, direction=direction, definition=definition)
             case campaign.Stop(step_id):
                 steps.stop(step_id, why=f"its migration is {migration.status.replace('_', ' ')}")
+            case campaign.Begin(target_id, back=False):
+                with across_tenants():
+                    self._readings.begin(target_id, migration=migration, definition=definition)
             case campaign.Verify(target_id, back):
                 with across_tenants():
                     self._readings.verify(target_id, back=back, migration=migration, definition=definition)
@@ -182,8 +185,8 @@ class Migrator:
         match action:
             case campaign.Skip(step_id):
                 steps.skip(step_id)
-            case campaign.Begin(target_id, back):
-                targets.begin(target_id, back=back)
+            case campaign.Begin(target_id):
+                targets.begin(target_id, back=True)
             case campaign.FailTarget(target_id, code, back):
                 targets.failed(target_id, back=back, code=code)
             case campaign.Bake(number):

@@ -130,9 +130,9 @@ class Watcher:
         away_since = None
         if self._away_since is not None:
             away_since = clock() - timedelta(seconds=time.monotonic() - self._away_since)
-            self._away_since = None
         if away_since is not None or self._due("database", every_s=NOTE_EVERY_S):
             looking.database(latency_ms=answered_ms, away_since=away_since)
+            self._away_since = None
 
     def _note(self, beats: Sequence[Beat]) -> None:
         looking.broker()

@@ -28,6 +28,7 @@ REVERTING = "operations.migration.reverting"
 REVERTED = "operations.migration.reverted"
 COMPLETED = "operations.migration.completed"
 FAILED = "operations.migration.failed"
+TARGET_SET_ASIDE = "operations.migration.target_set_aside"
 TARGET_UPGRADED = "operations.migration.target_upgraded"
 TARGET_FAILED = "operations.migration.target_failed"
 TARGET_REVERTED = "operations.migration.target_reverted"
@@ -106,10 +107,14 @@ MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
     ABORTING: ("What runs is being stopped.", _schema()),
     REVERTING: ("Its targets are brought back.", _schema(scope={**_TEXT, "description": "all, or wave"})),
     REVERTED: ("Every target that was touched is verified back at its version.", _schema()),
-    COMPLETED: ("Every target of the plan is verified at the new version.", _schema(targets=_COUNT)),
+    COMPLETED: ("Every target that was not set aside is verified at the new version.", _schema(targets=_COUNT)),
     FAILED: (
         "It ended otherwise: no plan, aborted, or a target that could not be brought back.",
         _schema(severity=_TEXT),
+    ),
+    TARGET_SET_ASIDE: (
+        "A target is no longer what it was when the plan was made: it is left alone.",
+        _schema(OF_TARGET),
     ),
     TARGET_UPGRADED: ("A target is verified at the new version.", _schema(OF_TARGET)),
     TARGET_FAILED: ("A step failed at a target, or what was read back is not what it had to be.", _schema(OF_TARGET)),

@@ -49,7 +49,8 @@ def view(migration_id: UUID, *, definition: Definition | None) -> View:
         WaveView(number=each.number, state=WaveState(each.state), drill=Drill(each.drill))
         for each in Wave.objects.filter(migration_id=migration_id).order_by("number")
     ]
-    wanted = Target.objects.filter(migration_id=migration_id, wave__isnull=False).order_by("wave", "position")
+    touched = Target.objects.filter(migration_id=migration_id).exclude(state=TargetState.SET_ASIDE)
+    wanted = touched.order_by("wave", "position")
     if migration.status == State.RUNNING:
         wanted = wanted.filter(wave=migration.wave)
     targets = list(wanted)

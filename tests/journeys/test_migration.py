@@ -23,6 +23,7 @@ CREATE FUNCTION waits() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NEW; END $$;
 CREATE TRIGGER waits BEFORE UPDATE ON orders FOR EACH ROW WHEN (OLD.id = 2500) EXECUTE FUNCTION waits();
 """
+SET_ASIDE = "SELECT * FROM migration_targets WHERE migration_id = %s AND state = 'set_aside'"
 TICKETS = """
 SELECT t.* FROM tickets t JOIN ticket_links l ON l.ticket_id = t.id WHERE l.kind = 'migration' AND l.ref = %s
 """
@@ -77,6 +78,24 @@ def test_tenants_are_upgraded_in_waves_and_one_that_drifted_is_set_aside(
         "completed",
     ]  # fmt: skip
     assert told.count("target_upgraded") == 4
+
+
+def test_a_target_that_drifts_after_the_plan_is_set_aside_when_its_turn_comes(
+    shop: Shop, campaigns: Campaigns, truth: Truth
+) -> None:
+    tenants = names(3)
+    shop.open_for(tenants)
+    migration_id = campaigns.ask(tenants=tenants, waves=[{"targets": tenants[:1]}, {"targets": tenants[1:]}])
+    campaigns.until(migration_id, "awaiting_approval")
+    shop.execute(tenants[2], "ALTER TABLE orders ADD COLUMN by_hand text")
+    campaigns.approve(migration_id)
+
+    found = campaigns.still(migration_id)
+
+    assert (found["status"], found["progress"]) == ("succeeded", 1.0), found["reason"]
+    assert [shop.state(tenant)[::3] for tenant in tenants] == [("1.5", True), ("1.5", True), ("1.4", False)]
+    (aside,) = truth.rows(SET_ASIDE, migration_id)
+    assert (aside["key"], aside["reason_code"], aside["holds"]) == (tenants[2], "schema_differs", False)
 
 
 def test_a_dry_run_tells_the_plan_and_touches_nothing(shop: Shop, campaigns: Campaigns) -> None:

@@ -55,6 +55,12 @@ def is_forked(pid: int) -> bool:
     return psutil.Process(pid).environ()["OPS_PROCESS"] == forkserver.NAME
 
 
+def turns(plane: Plane, name: str) -> bool:
+    """Whether a loop has come to its first step, which its absent database refused: before, it heeds no signal."""
+    log = plane.home / "logs" / f"{name}.log"
+    return os_processes.wait_until(lambda: log.exists() and "database_away" in log.read_text(), within_s=30)
+
+
 def lives_on(plane: Plane, *, without: int) -> bool:
     """Whether a server other than the one that was killed can fork."""
     told = plane.state()["forkserver"]["pid"]
@@ -71,9 +77,8 @@ def test_every_loop_is_a_process_of_its_own(plane: Plane) -> None:
         assert loop.ppid() == plane.supervisor.pid
         assert os.getsid(loop.pid) == os.getpgid(loop.pid) == loop.pid
         assert " ".join(loop.cmdline()).split() == ["python", "manage.py", f"run_{name}"]
-        log = plane.home / "logs" / f"{name}.log"
-        assert os_processes.wait_until(lambda log=log: "database_away" in log.read_text(), within_s=10)  # type: ignore[misc]
-        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        assert turns(plane, name)
+        lines = [json.loads(line) for line in (plane.home / "logs" / f"{name}.log").read_text().splitlines()]
         assert {(line["process"], line["pid"]) for line in lines} == {(name, loop.pid)}
 
 
@@ -87,6 +92,7 @@ def test_a_loop_that_is_killed_is_forked_again(plane: Plane) -> None:
 
 def test_a_loop_ends_in_order_when_told_to(plane: Plane) -> None:
     pid = plane.pid("clerk")
+    assert turns(plane, "clerk")
     psutil.Process(pid).terminate()
     assert os_processes.wait_until(lambda: plane.processes()["clerk"]["pid"] not in {None, pid}, within_s=30)
     assert "clerk            died with code 0" in plane.output()

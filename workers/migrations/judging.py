@@ -20,6 +20,7 @@ from apps.jobs.types import JobError
 from apps.migrations import gates
 from apps.migrations.definition import Check, Definition, Kind
 from apps.migrations.gates import Counts, Found
+from apps.migrations.lifecycle import TargetState
 from apps.migrations.models import Migration, Target, Wave
 from workers.catalog import outbound, surroundings
 from workers.migrations import target as targets
@@ -131,5 +132,5 @@ def _module(check: Check, *, definition: Definition, account: str) -> Found:
 
 
 def _tenants(migration_id: UUID, number: int) -> list[str]:
-    found = Target.objects.filter(migration_id=migration_id, wave=number)
+    found = Target.objects.filter(migration_id=migration_id, wave=number).exclude(state=TargetState.SET_ASIDE)
     return sorted(set(found.values_list("tenant_id", flat=True)))

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db.models import Sum
 
 from apps.migrations.definition import Definition
+from apps.migrations.lifecycle import TargetState
 from apps.migrations.models import Migration, Step, Target
 from apps.migrations.operations import targets
 from workers.migrations import reading
@@ -25,6 +26,25 @@ class Readings:
         self._errands = errands
         self._tries: dict[UUID, int] = {}
 
+    def begin(self, target_id: UUID, *, migration: Migration, definition: Definition) -> None:
+        """Let a target's turn begin, or set it aside where it is not what it was when the plan was made.
+
+        Days may lie between a plan and its last wave, and people have hands. Across tenants.
+        """
+        target = Target.objects.get(target_id=target_id)
+        if definition.targets.database is None or target.state != TargetState.WAITING:
+            targets.begin(target_id, back=False)
+            return
+        found = self._read("before", target, migration=migration, definition=definition)
+        if found is None:
+            return
+        problem = _moved_on(found, target=target)
+        if problem is None:
+            targets.begin(target_id, back=False)
+        else:
+            code, why = problem
+            targets.set_aside(target_id, code=code, why=why, version=found.version, digest=found.digest)
+
     def verify(self, target_id: UUID, *, back: bool, migration: Migration, definition: Definition) -> None:
         """Have a target read, and write what came of it once it was. Across tenants."""
         targets.verifying(target_id, back=back)
@@ -34,22 +54,9 @@ class Readings:
             version = target.version_before if back else definition.version_to
             targets.verified(target_id, back=back, version=version, digest=None)
             return
-        # An answer that was fetched before the target was at work again says nothing of what it is now.
-        runs = Step.objects.filter(target_id=target_id).aggregate(all=Sum("run"))["all"]
-        answer = self._errands.ask(
-            ("reading", target_id, back, runs),
-            lambda: reading.read(
-                definition, account=migration.tenant_id, tenant_id=target.tenant_id, target=target.key
-            ),
-        )  # fmt: skip
-        if answer is None:
+        found = self._read("back" if back else "up", target, migration=migration, definition=definition)
+        if found is None:
             return
-        if answer.error is not None:
-            raise answer.error
-        found: Reading = answer.value
-        if found.problem == "unreachable" and self._again(target_id):
-            return
-        self._tries.pop(target_id, None)
         problem = _wrong(found, target=target, back=back, definition=definition)
         read = {"version": found.version, "digest": found.digest}
         if problem is None:
@@ -58,9 +65,40 @@ class Readings:
             code, why = problem
             targets.failed(target_id, back=back, code=code, why=why, **read)
 
+    def _read(self, what_for: str, target: Target, *, migration: Migration, definition: Definition) -> Reading | None:
+        """Return what a target says of itself, None until it does; one that is away is asked again for a while."""
+        # An answer that was fetched before the target was at work again says nothing of what it is now.
+        runs = Step.objects.filter(target_id=target.target_id).aggregate(all=Sum("run"))["all"]
+        answer = self._errands.ask(
+            ("reading", target.target_id, what_for, runs),
+            lambda: reading.read(
+                definition, account=migration.tenant_id, tenant_id=target.tenant_id, target=target.key
+            ),
+        )  # fmt: skip
+        if answer is None:
+            return None
+        if answer.error is not None:
+            raise answer.error
+        found: Reading = answer.value
+        if found.problem == "unreachable" and self._again(target.target_id):
+            return None
+        self._tries.pop(target.target_id, None)
+        return found
+
     def _again(self, target_id: UUID) -> bool:
         self._tries[target_id] = self._tries.get(target_id, 0) + 1
         return self._tries[target_id] < MOST_TRIES
+
+
+def _moved_on(found: Reading, *, target: Target) -> tuple[str, str] | None:
+    """Return how a target differs from what the plan knows of it, as a word and a sentence; None if it does not."""
+    if found.problem is not None and (found.problem != "version_absent" or target.version_before is not None):
+        return found.problem, f"it could not be read: {found.problem.replace('_', ' ')}"
+    if found.version != target.version_before:
+        return "version_differs", f"it was at {target.version_before} when the plan was made, and is at {found.version}"
+    if found.digest != target.digest_before:
+        return "schema_differs", "its schema is not what it was when the plan was made"
+    return None
 
 
 def _wrong(found: Reading, *, target: Target, back: bool, definition: Definition) -> tuple[str, str] | None:

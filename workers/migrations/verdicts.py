@@ -16,6 +16,7 @@ from apps.jobs.types import REGISTRY, UnknownJobTypeError
 from apps.migrations import gates
 from apps.migrations.definition import Check, Definition, Kind
 from apps.migrations.gates import Found, Verdict
+from apps.migrations.lifecycle import TargetState
 from apps.migrations.models import Migration, Target, Wave
 from apps.migrations.operations import moving
 from apps.migrations.operations.step_jobs import filled
@@ -171,5 +172,6 @@ def _place(migration: Migration, wave: Wave) -> str:
 
 
 def _asked(migration_id: UUID, number: int) -> list[judging.Asked]:
-    found = Target.objects.filter(migration_id=migration_id, wave=number).order_by("position")
+    found = Target.objects.filter(migration_id=migration_id, wave=number).exclude(state=TargetState.SET_ASIDE)
+    found = found.order_by("position")
     return [judging.Asked(key, tenant) for key, tenant in found.values_list("key", "tenant_id")]

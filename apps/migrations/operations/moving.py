@@ -17,6 +17,7 @@ from apps.migrations.operations.writing import Change, Held, hold, write
 
 ERROR = {"severity": "error"}
 WARNING = {"severity": "warning"}
+CRITICAL = {"severity": "critical"}
 
 
 def begin_wave(migration_id: UUID, *, number: int, facts: Mapping[str, Any]) -> None:
@@ -137,23 +138,14 @@ def halt(
     write(Change(move=Move.REVERT, code=code, why=why, sets=sets, tells=tells, facts=facts), held=held)
 
 
-def pause(migration_id: UUID, *, code: str, why: str) -> None:
-    """Pause a running migration by itself."""
-    with transaction.atomic():
-        held = _running(migration_id)
-        if held is not None:
-            halt(held, code=code, then=OnFailure.PAUSE, why=why, wave=None, tells=[], facts={})
-
-
-def lose(migration_id: UUID, *, why: str) -> None:
-    """Stop a migration whose definition is gone, or is another: nobody knows its way forward, or back, any more."""
+def give_up(migration_id: UUID, *, code: str, why: str) -> None:
+    """Stop a migration where it stands: nobody knows its way forward, or back, any more."""
     with transaction.atomic():
         held = hold(migration_id)
         if held.state is State.RUNNING:
-            halt(held, code="definition_changed", then=OnFailure.PAUSE, why=why, wave=None, tells=[], facts={})
+            halt(held, code=code, then=OnFailure.PAUSE, why=why, wave=None, tells=[], facts={})
         elif held.state is State.REVERTING and not targets.at_work(migration_id):
-            tells = [(events.FAILED, {"severity": "critical"})]
-            write(Change(move=Move.STICK, code="definition_changed", why=why, tells=tells), held=held)
+            write(Change(move=Move.STICK, code=code, why=why, tells=[(events.FAILED, CRITICAL)]), held=held)
             targets.let_go(migration_id)
 
 
@@ -212,6 +204,10 @@ def complete(migration_id: UUID) -> None:
         if held is None:
             return
         says = {"targets": Target.objects.filter(migration_id=migration_id, state=TargetState.UPGRADED).count()}
+        if not Target.objects.filter(migration_id=migration_id).exclude(state=TargetState.SET_ASIDE).exists():
+            why = "every target was set aside when its turn came: plan anew"
+            halt(held, code="no_targets", then=OnFailure.PAUSE, why=why, wave=None, tells=[], facts={})
+            return
         aside = Target.objects.filter(migration_id=migration_id, state=TargetState.SET_ASIDE).count()
         facts = {**says, "set_aside": aside}
         write(Change(move=Move.COMPLETE, tells=[(events.COMPLETED, says)], facts=facts), held=held)
@@ -238,7 +234,7 @@ def come_back(migration_id: UUID, *, stuck: int) -> None:
         code, why = migration.reason_code, migration.reason
         if stuck:
             why = f"{stuck} targets could not be brought back: look at them, then revert again"
-            tells = [(events.FAILED, {"severity": "critical"})]
+            tells = [(events.FAILED, CRITICAL)]
             write(Change(move=Move.STICK, code="revert_failed", why=why, tells=tells), held=held)
             targets.let_go(migration_id)
             return

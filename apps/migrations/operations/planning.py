@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -141,7 +142,7 @@ def _decide(plan: Plan, *, held: Held) -> bool:
         write(Change(move=move, code=code, sets=laid, tells=[(events.PLANNED, says)], facts=says), held=held)
         return not migration.dry_run
     Target.objects.filter(migration_id=migration.id).update(holds=False)
-    write(Change(**{**refusal.__dict__, "sets": laid}), held=held)
+    write(replace(refusal, sets=laid), held=held)
     return False
 
 

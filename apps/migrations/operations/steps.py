@@ -82,7 +82,8 @@ UPDATE migrations m SET progress = found.part FROM (
     SELECT s.migration_id, sum(CASE WHEN s.state = 'done' THEN 1.0
                WHEN s.state IN ('running', 'stopping', 'pending') AND s.direction = 'up' AND s.total > 0
                THEN least(coalesce(s.done, 0)::float8 / s.total, 0.99) ELSE 0 END) / count(*) AS part
-      FROM migration_steps s WHERE s.migration_id = %(migration)s GROUP BY s.migration_id) AS found
+      FROM migration_steps s JOIN migration_targets t ON t.target_id = s.target_id AND t.state <> 'set_aside'
+     WHERE s.migration_id = %(migration)s GROUP BY s.migration_id) AS found
  WHERE m.id = found.migration_id AND abs(m.progress - found.part) >= 0.0005
 """
 

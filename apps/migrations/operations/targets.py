@@ -41,6 +41,7 @@ SELECT 1 FROM changed
 
 # From where each end of a target's way is reached.
 ENDS_FROM = {
+    TargetState.SET_ASIDE: [TargetState.WAITING],
     TargetState.UPGRADED: [TargetState.VERIFYING],
     TargetState.FAILED: [TargetState.RUNNING, TargetState.VERIFYING],
     TargetState.REVERTED: [TargetState.VERIFYING_BACK],
@@ -58,6 +59,14 @@ def begin(target_id: UUID, *, back: bool) -> None:
         rows.filter(state__in=[TargetState.WAITING, TargetState.UPGRADED]).update(
             state=TargetState.RUNNING, started_at=ClockTimestamp(), reason_code=None, reason=None
         )
+
+
+def set_aside(target_id: UUID, *, code: str, why: str, version: str | None, digest: str | None) -> None:
+    """Leave a target alone that is no longer what it was when the plan was made; other migrations may have it."""
+    with transaction.atomic():
+        ended = {"code": code, "why": why, "version": version, "digest": digest}
+        _end(target_id, state=TargetState.SET_ASIDE, event=events.TARGET_SET_ASIDE, **ended)
+        Target.objects.filter(target_id=target_id, state=TargetState.SET_ASIDE).update(holds=False)
 
 
 def verifying(target_id: UUID, *, back: bool) -> None:

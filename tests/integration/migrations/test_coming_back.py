@@ -72,10 +72,10 @@ def test_a_way_back_whose_definition_is_lost_ends_once_nothing_runs_and_lets_its
     campaign = made().started()
     put(campaign, "acme", TargetState.REVERTING, StepState.DONE, StepState.RUNNING)
     campaign.ask(asking.revert)
-    campaign.by_itself(moving.lose, why="its folder is another")
+    campaign.by_itself(moving.give_up, code="definition_changed", why="its folder is another")
     assert campaign.row().status == "reverting", "a job is at one of its targets still"
     put(campaign, "acme", TargetState.REVERTING, StepState.DONE, StepState.FAILED)
-    campaign.by_itself(moving.lose, why="its folder is another")
+    campaign.by_itself(moving.give_up, code="definition_changed", why="its folder is another")
     assert (campaign.row().status, campaign.row().reason_code) == ("failed", "definition_changed")
     assert not campaign.target("acme").holds
     campaign.ask(asking.revert)

@@ -13,7 +13,7 @@ from apps.evidence.verification import verify
 from apps.migrations.definition import FailureRate, Gates, OnFailure
 from apps.migrations.lifecycle import Drill, IllegalMoveError, StepState, TargetState, WaveState
 from apps.migrations.operations import asking, moving, planning, targets
-from tests.integration.conftest import Control, Look
+from tests.integration.conftest import Change, Control, Look
 from tests.integration.migrations.conftest import Made, Proven, Told
 from tests.support.campaigning import SUM, bring, definition, killed_before_commit, put
 from workers.migrations import judging
@@ -74,7 +74,7 @@ def test_what_was_proven_of_migrations_and_targets_is_sealed_and_verifies(
         (moving.fail_wave, {"number": 0, "code": "boom", "then": OnFailure.PAUSE}),
         (moving.hold_wave, {"number": 0, "by": ["crm/api"], "patience_s": 0}),
         (moving.doubt, {"code": "gate_health", "why": "?", "facts": {}}),
-        (moving.pause, {"code": "boom", "why": "?"}),
+        (moving.give_up, {"code": "boom", "why": "?"}),
         (moving.drill_again, {"number": 0}),
         (moving.begin_contract, {}),
         (moving.contract, {}),
@@ -317,3 +317,10 @@ def test_a_campaign_is_seen_as_it_stands_with_the_wave_under_way_alone_while_it_
     assert [each.wave for each in seen.targets] == [0, 1]
     assert [each.number for each in seen.targets[0].steps] == [0, 1, 2]
     assert seen.contracts is True
+
+
+def test_a_campaign_of_which_nothing_is_left_asks_a_person_and_is_no_success(made: Made, change: Change) -> None:
+    campaign = made().started()
+    change("UPDATE migration_targets SET state = 'set_aside', holds = false")
+    campaign.by_itself(moving.complete)
+    assert (campaign.row().status, campaign.row().reason_code) == ("paused", "no_targets")

@@ -71,7 +71,7 @@ def test_targets_outside_the_token_are_counted_and_never_named(
     with control():
         facts = {"checks": {"globex": {"ok": True}}, "jobs": [{"tenant": "globex", "n": 1}, {"tenant": "acme", "n": 2}]}
         Wave.objects.filter(migration_id=migration["id"], number=0).update(facts=facts)
-        moving.pause(UUID(migration["id"]), code="target_failed", why="globex: a check failed")
+        moving.give_up(UUID(migration["id"]), code="target_failed", why="globex: a check failed")
     shown = read(acme, migration)
     text = json.dumps(shown)
     assert [name for name in ("globex", "sandbox") if name in text] == []
@@ -215,7 +215,7 @@ class TestFollowing:
         assert next(heard)["data"]["progress"] == 0.5, "a step that moves is news"
         with control():
             Target.objects.filter(migration_id=migration["id"]).update(state="upgraded")
-            moving.pause(UUID(migration["id"]), code="target_failed", why="globex is odd")
+            moving.give_up(UUID(migration["id"]), code="target_failed", why="globex is odd")
         paused = next(heard)["data"]
         assert (paused["status"], paused["eta_s"], paused["reason"]) == (
             "paused", None, {"code": "target_failed", "sentence": "another's"},
