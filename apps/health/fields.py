@@ -69,7 +69,9 @@ class HeartbeatFields(StrictSerializer):
     run_id = serializers.RegexField(NAME, max_length=64, required=False, help_text="ties a start to its end")
     latency_ms = serializers.FloatField(min_value=0, max_value=DAY_S * 1000, required=False)
     counts = CountFields(required=False)
-    version = serializers.CharField(max_length=64, required=False, help_text="which version of it reports")
+    version = serializers.CharField(
+        max_length=64, required=False, help_text="of its module; a contract phase waits until none is older"
+    )
     region = serializers.CharField(max_length=32, required=False, help_text="where it runs: its tenant's region")
     terms = TermsFields(required=False)
 

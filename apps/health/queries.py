@@ -123,16 +123,16 @@ def standing_of(module: str) -> dict[str, str]:
     return {_name(row): row.status for row in found.only("component", "tenant", "status")[:MOST_SHOWN]}
 
 
-def reporting(*, module: str, version: str) -> list[str]:
-    """Return the components of a module that live and last said that they are of this version. Across tenants.
+def reporting(module: str) -> list[tuple[str, str]]:
+    """Return the components of a module that live, and the version that each last said it is of. Across tenants.
 
     One that is down or paused lives where it was heard of lately: it may say itself that it fails, and whoever nobody
     shall worry about goes on as it did.
     """
     silent = Q(last_check=None) | Q(last_check__lt=ClockTimestamp() - LATELY)
-    found = Component.every.filter(module=module, version=version, deleted_at=None)
+    found = Component.every.filter(module=module, deleted_at=None).exclude(version="")
     living = found.exclude(silent, status__in=["down", "paused"])
-    return [_name(row) for row in living.order_by("component", "tenant_id")]
+    return [(_name(row), row.version) for row in living.order_by("component", "tenant_id")]
 
 
 def _name(row: Component) -> str:

@@ -41,9 +41,10 @@ SELECT (SELECT count(DISTINCT a.job_id) FROM attempts a JOIN processes p ON p.pr
          WHERE p.environment IS NOT DISTINCT FROM %(environment)s AND j.status = 'running'
            AND (p.state = 'gone' OR p.lease_until < clock_timestamp()))
 """
-OF_VERSION = """
-SELECT name FROM processes WHERE role = 'worker' AND state <> 'gone' AND lease_until > clock_timestamp()
-   AND versions ->> %(module)s = %(version)s ORDER BY name
+VERSIONS = """
+SELECT name, versions ->> %(module)s FROM processes
+ WHERE role = 'worker' AND state <> 'gone' AND lease_until > clock_timestamp() AND versions ->> %(module)s IS NOT NULL
+ ORDER BY name
 """
 
 
@@ -93,6 +94,6 @@ def brought_back(*, environment: str | None, since: datetime) -> tuple[int, int]
     return int(back), int(held)
 
 
-def running_version(*, module: str, version: str) -> list[str]:
-    """Return the workers under their lease that run this version of a module's job types."""
-    return [name for (name,) in rows(OF_VERSION, {"module": module, "version": version})]
+def running(module: str) -> list[tuple[str, str]]:
+    """Return the workers under their lease that run a module's job types, and the version of them that each runs."""
+    return [(name, version) for name, version in rows(VERSIONS, {"module": module})]

@@ -17,7 +17,7 @@ import psycopg
 from apps.health import queries as health
 from apps.jobs import failures, liveness
 from apps.jobs.types import JobError
-from apps.migrations import gates
+from apps.migrations import gates, versions
 from apps.migrations.definition import Check, Definition, Kind
 from apps.migrations.gates import Counts, Found
 from apps.migrations.lifecycle import TargetState
@@ -78,12 +78,14 @@ def since(wave: Wave) -> datetime:
 
 
 def old_versions(definition: Definition) -> list[str]:
-    """Return who still reports the version that a contract phase would take away from under it. Across tenants."""
-    version, module = definition.version_from, definition.module
-    return [
-        *(f"{module}/{name}" for name in health.reporting(module=module, version=version)),
-        *(f"worker {name}" for name in liveness.running_version(module=module, version=version)),
+    """Return who still is at a version that needs what a contract phase takes away. Across tenants."""
+    module = definition.module
+    found = [
+        *((f"{module}/{name}", version) for name, version in health.reporting(module)),
+        *((f"worker {name}", version) for name, version in liveness.running(module)),
     ]
+    before, after = definition.version_from, definition.version_to
+    return [name for name, version in found if versions.is_old(version, before=before, after=after)]
 
 
 def checks(definition: Definition, *, account: str, asked: Sequence[Asked]) -> list[Found]:

@@ -50,7 +50,7 @@ def test_what_is_down_or_paused_and_was_heard_of_lately_lives(part: Any, change:
     change("UPDATE health_status SET last_check = clock_timestamp() - interval '1 h' WHERE component LIKE 'silent%%'")
     change("UPDATE health_status SET last_check = clock_timestamp() - interval '1 min' WHERE component LIKE 'beats%%'")
     with control():
-        assert queries.reporting(module="crm", version="1.4") == ["beats-down", "beats-paused"]
+        assert queries.reporting("crm") == [("beats-down", "1.4"), ("beats-paused", "1.4")]
 
 
 def test_whatever_lives_and_last_said_that_version_reports_it(part: Any, control: Control) -> None:
@@ -63,6 +63,6 @@ def test_whatever_lives_and_last_said_that_version_reports_it(part: Any, control
     part("other", module="shop")
     living = [f"is-{status}" for status in STATUSES if status not in {"down", "paused"}]
     with control():
-        assert queries.reporting(module="crm", version="1.4") == sorted([*living, "theirs (acme)"])
-        assert queries.reporting(module="crm", version="1.5") == ["newer"]
-        assert queries.reporting(module="crm", version="1.6") == []
+        of_old = [(name, "1.4") for name in [*living, "theirs (acme)"]]
+        assert queries.reporting("crm") == sorted([*of_old, ("newer", "1.5")])
+        assert queries.reporting("nobody") == []

@@ -98,14 +98,13 @@ def test_workers_that_live_and_run_a_version_are_named(db: None, control: Contro
         _worker("new", crm="1.5")
         _worker("other", shop="1.4")
         _worker("silent")
-        assert liveness.running_version(module="crm", version="1.4") == ["gone", "late", "old"]
+        assert liveness.running("crm") == [("gone", "1.4"), ("late", "1.4"), ("new", "1.5"), ("old", "1.4")]
         with connection.cursor() as cursor:
             cursor.execute(LEAVE, {"process_id": gone})
     change("UPDATE processes SET lease_until = clock_timestamp() - interval '1 s' WHERE process_id = %s", late)
     with control():
-        assert liveness.running_version(module="crm", version="1.4") == ["old"]
-        assert liveness.running_version(module="crm", version="1.5") == ["new"]
-        assert liveness.running_version(module="crm", version="1") == []
+        assert liveness.running("crm") == [("new", "1.5"), ("old", "1.4")]
+        assert liveness.running("nobody") == []
 
 
 def test_a_worker_that_says_no_version_has_none(db: None, control: Control, look: Look) -> None:
