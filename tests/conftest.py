@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,10 +24,10 @@ from pytest_django import DjangoDbBlocker
 from opsplatform import embedded, os_processes
 from opsplatform.embedded.server import random_port
 from opsplatform.plane import Plane
-from opsplatform.settings.environment import DatabaseRole, database_parameters
 from tests.environment import HOME
 from tests.support.broom import Broom
 from tests.support.client import Caller, Truth
+from tests.support.database import InRole, entering, swept
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a request would drown what a failed test has to say
 
@@ -95,30 +95,15 @@ def broom(superuser: psycopg.Connection) -> Broom:
 @pytest.fixture
 def db(django_db_blocker: DjangoDbBlocker, broom: Broom) -> Iterator[None]:
     """The database, as the web process has it (role `ops_app`); what the test commits is swept away behind it."""
-    with django_db_blocker.unblock():
-        try:
-            yield
-        finally:
-            connection.close()
-            broom.sweep()
+    with swept(django_db_blocker, broom):
+        yield
 
 
 @pytest.fixture
-def in_role(db: None) -> Callable[[DatabaseRole], AbstractContextManager[None]]:
+def in_role(db: None) -> InRole:
     """Return a context that connects under another database role, as that role's processes do."""
 
-    @contextmanager
-    def enter(role: DatabaseRole) -> Iterator[None]:
-        before = dict(connection.settings_dict)
-        connection.close()
-        connection.settings_dict.update(database_parameters(url=settings.ENVIRONMENT.database_url, role=role))
-        try:
-            yield
-        finally:
-            connection.close()
-            connection.settings_dict.update(before)
-
-    return enter
+    return entering
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from apps.tenancy.context import across_tenants
-from opsplatform.settings.environment import DatabaseRole
+from tests.support.database import InRole
 
 Control = Callable[[], AbstractContextManager[None]]
 Change = Callable[..., int]
@@ -56,7 +56,7 @@ def change(db: None, superuser: psycopg.Connection) -> Iterator[Change]:
 
 @pytest.fixture
 def control(
-    in_role: Callable[[DatabaseRole], AbstractContextManager[None]],
+    in_role: InRole,
 ) -> Control:
     """Return a context of the loops and workers: their database role, across tenants."""
 

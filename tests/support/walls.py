@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,9 +12,6 @@ from apps.events.models import Event, FailedReaction
 from apps.evidence.models import Emission, Nodes, Outlet, Record, SealedCheckpoint
 from apps.jobs.models import Attempt, Decision, Dependency, Job, LogChunk
 from apps.tenancy.models import IdempotencyKey
-from opsplatform.settings.environment import DatabaseRole
-
-InRole = Callable[[DatabaseRole], AbstractContextManager[None]]
 
 OWNED: list[type[models.Model]] = [Job, Dependency, Attempt, Decision, LogChunk, Event, Record, Nodes, SealedCheckpoint]
 OWNED += [IdempotencyKey, Emission, Outlet, FailedReaction]

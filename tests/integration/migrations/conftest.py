@@ -13,7 +13,7 @@ from apps.migrations.models import Step
 from apps.migrations.operations import moving, steps
 from tests.integration.conftest import Control, Look
 from tests.support.campaigning import Campaign, definition, requested
-from tests.support.walls import InRole
+from tests.support.database import InRole
 
 
 class Made(Protocol):

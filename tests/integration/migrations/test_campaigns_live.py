@@ -21,7 +21,7 @@ from apps.tenancy.context import across_tenants
 from tests.integration.conftest import Look
 from tests.integration.migrations.conftest import Made, Proven, Told
 from tests.support.campaigning import Campaign
-from tests.support.walls import InRole
+from tests.support.database import InRole
 from tests.support.work import claimed, finish, worker
 from workers.migrator import Migrator
 

@@ -22,7 +22,7 @@ from tests.integration.conftest import Look
 from tests.integration.migrations.conftest import Made
 from tests.integration.migrations.test_campaigns_live import FOLDER, OPEN
 from tests.support.campaigning import bring, definition, put
-from tests.support.walls import InRole
+from tests.support.database import InRole
 from tests.support.work import claimed, finish, worker
 from workers.migrations.errands import Errands
 from workers.migrations.verdicts import Verdicts

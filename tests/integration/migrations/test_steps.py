@@ -18,7 +18,7 @@ from apps.migrations.operations.writing import ChangedMeanwhileError
 from apps.tenancy.context import in_tenant
 from tests.integration.conftest import Change, Control, Look
 from tests.support.campaigning import at_once, definition, ended, killed_before_commit, step
-from tests.support.walls import InRole
+from tests.support.database import InRole
 from tests.support.work import claimed, worker
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ from django.core.management import call_command
 
 from apps.core.ids import uuid7
 from apps.notifications.operations import notify
-from opsplatform.settings.environment import DatabaseRole
 from tests.integration.conftest import Change, Control, Look
 from tests.integration.notifications.conftest import NOTIFY, Channelled, Notifying, Routed, resolve, trigger
 from tests.support.api import Module, said
+from tests.support.database import InRole
 from tests.support.smtp import Post
 
 Deliveries = Callable[[], list[dict[str, Any]]]
@@ -39,7 +38,7 @@ def mail(posts: Posts, channelled: Channelled, routed: Routed) -> Post:
 
 
 @pytest.fixture
-def whether(in_role: Callable[[DatabaseRole], AbstractContextManager[None]]) -> Callable[..., str]:
+def whether(in_role: InRole) -> Callable[..., str]:
     """Return what a command says, under the role that it has in life."""
 
     def ask(command: str, *words: object) -> str:

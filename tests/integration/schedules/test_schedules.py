@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 from django.db import connection
 
-from opsplatform.settings.environment import DatabaseRole
 from tests.integration.conftest import Change, Look
 from tests.support.api import Module, fields, refused, said
+from tests.support.database import InRole
 from tests.support.work import only
 from workers import submitter
 
 SCHEDULES = "/operations/schedules"
-InRole = Callable[[DatabaseRole], AbstractContextManager[None]]
 
 
 @pytest.fixture

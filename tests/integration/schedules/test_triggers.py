@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -11,14 +9,13 @@ import pytest
 from apps.events import operations as event_log
 from apps.schedules.operations import firings
 from apps.tenancy.context import across_tenants
-from opsplatform.settings.environment import DatabaseRole
 from tests.integration.conftest import Change, Look
 from tests.support.api import Module, fields, refused, said
+from tests.support.database import InRole
 from tests.support.work import admitted, only
 from workers import submitter
 
 TRIGGERS = "/operations/triggers"
-InRole = Callable[[DatabaseRole], AbstractContextManager[None]]
 FIRINGS = "SELECT * FROM trigger_firings ORDER BY created_at, depth"
 
 

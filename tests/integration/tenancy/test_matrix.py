@@ -2,20 +2,22 @@
 
 Globex has one of everything; acme's module, which may do everything for acme, asks for it by every id, filter, cursor
 and body. It learns nothing, changes nothing, and cannot tell what is another's from what is not there.
+
+What both have is made once for all these tests: that none of them changes it is what they are about.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 from django.conf import settings
+from pytest_django import DjangoDbBlocker
 
 from apps.core.ids import uuid7
 from apps.events.operations import number_committed
@@ -29,10 +31,11 @@ from apps.tenancy.context import across_tenants, in_tenant
 from apps.tenancy.principals import SCOPES
 from apps.webhooks.operations import following
 from opsplatform import roles
-from opsplatform.settings.environment import DatabaseRole
 from tests.integration.conftest import Look
 from tests.support import campaigns, migrations
 from tests.support.api import Module, said
+from tests.support.broom import Broom
+from tests.support.database import InRole, entering, swept
 from tests.support.openapi import Operation, operations
 from tests.support.work import claimed, finish, naming, worker
 from workers import submitter
@@ -54,7 +57,7 @@ NAMING = [each for each in OPERATIONS if "tenant_id" in (each.body or {}).get("p
 Ids = dict[str, str]
 
 
-def is_of(tenant: str, in_role: Callable[[DatabaseRole], AbstractContextManager[None]], *, heads: Heads) -> Ids:
+def is_of(tenant: str, in_role: InRole, *, heads: Heads) -> Ids:
     """Leave one of everything in a tenant; return path parameter → its id."""
     module, name = Module(tenant, scope=EVERYTHING), f"made by {tenant}"
     webhook = said(
@@ -73,7 +76,7 @@ def is_of(tenant: str, in_role: Callable[[DatabaseRole], AbstractContextManager[
     for _ in range(2):  # refused, and alike
         said(module.post({"type": "kpi.refresh"}, path="/operations/jobs"), 403)
     asked = {**job, "concurrency_key": name}
-    job_id = said(module.post(asked, path="/operations/jobs", **{"Idempotency-Key": "the-same"}), 202)["job_id"]
+    job_id = said(module.post(asked, path="/operations/jobs", **{"Idempotency-Key": f"of-{tenant}"}), 202)["job_id"]
     said(module.post({"tenant_id": tenant, "reason": name}, path="/operations/queues/batch/pause"))
     ticket = {"issue": name, "module": name, "assignee": tenant, "dedup_key": "the-same"}
     ticket_id = said(module.post(ticket, path="/operations/ticket"), 201)["id"]
@@ -111,7 +114,7 @@ def is_of(tenant: str, in_role: Callable[[DatabaseRole], AbstractContextManager[
     }
 
 
-def migrated(module: Module, tenant: str, in_role: Callable[[DatabaseRole], AbstractContextManager[None]]) -> str:
+def migrated(module: Module, tenant: str, in_role: InRole) -> str:
     """Leave a migration with a plan, a target of the tenant's own and somebody's approval; return its id."""
 
     @contextmanager
@@ -126,26 +129,41 @@ def migrated(module: Module, tenant: str, in_role: Callable[[DatabaseRole], Abst
     return migration_id
 
 
-@pytest.fixture(autouse=True)
-def definitions(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def db(django_db_blocker: DjangoDbBlocker, broom: Broom) -> Iterator[None]:
+    """The database, swept when all are through."""
+    with swept(django_db_blocker, broom):
+        yield
+
+
+@pytest.fixture(scope="module")
+def in_role(db: None) -> InRole:
+    """Return a context that connects under another database role."""
+    return entering
+
+
+@pytest.fixture(scope="module", autouse=True)
+def definitions(db: None) -> Iterator[None]:
     """What can be migrated here."""
-    monkeypatch.setattr(settings, "ENVIRONMENT", replace(settings.ENVIRONMENT, migrations=(migrations.ROOT,)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "ENVIRONMENT", replace(settings.ENVIRONMENT, migrations=(migrations.ROOT,)))
+        yield
 
 
-@pytest.fixture
-def heads(tmp_path: Path) -> Heads:
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory: pytest.TempPathFactory) -> Heads:
     """The sealer's memory outside the database."""
-    return Heads(tmp_path / "heads")
+    return Heads(tmp_path_factory.mktemp("heads"))
 
 
-@pytest.fixture
-def theirs(db: None, in_role: Any, heads: Heads) -> Ids:
+@pytest.fixture(scope="module")
+def theirs(db: None, in_role: InRole, heads: Heads) -> Ids:
     """What globex has."""
     return is_of("globex", in_role, heads=heads)
 
 
-@pytest.fixture
-def mine(db: None, in_role: Any, heads: Heads) -> Ids:
+@pytest.fixture(scope="module")
+def mine(db: None, in_role: InRole, heads: Heads) -> Ids:
     """What acme has."""
     return is_of("acme", in_role, heads=heads)
 
@@ -298,7 +316,7 @@ def test_no_decision_is_told_about_another_tenant(path: str, acme: Module) -> No
 
 @pytest.mark.usefixtures("nothing_changes")
 def test_a_key_of_another_tenants_repeats_no_answer_of_it(acme: Module, theirs: Ids) -> None:
-    answer = acme.post({"type": "ops.noop"}, path="/operations/jobs", **{"Idempotency-Key": "the-same"})
+    answer = acme.post({"type": "ops.noop"}, path="/operations/jobs", **{"Idempotency-Key": "of-globex"})
     assert said(answer, 202)["tenant_id"] == "acme"
     assert "Idempotent-Replayed" not in answer
 

@@ -22,7 +22,8 @@ from apps.tenancy.context import (
 )
 from opsplatform import roles
 from tests.integration.conftest import Look
-from tests.support.walls import OWNED, TABLES, InRole, ask, ask_nothing, refused, tables, tenants_in
+from tests.support.database import InRole
+from tests.support.walls import OWNED, TABLES, ask, ask_nothing, refused, tables, tenants_in
 from tests.support.work import admitted, only
 
 # Their rows may be the whole platform's (no tenant), or people write them: their own tests ask for their walls, and

@@ -19,8 +19,9 @@ from apps.tenancy.context import (
 from opsplatform import roles
 from opsplatform.settings.environment import DatabaseRole
 from tests.integration.conftest import Change, Control, Look
+from tests.support.database import InRole
 from tests.support.queue import queue
-from tests.support.walls import TABLES, InRole, ask, ask_nothing, refused, tables, tenants_in
+from tests.support.walls import TABLES, ask, ask_nothing, refused, tables, tenants_in
 
 PROTECTED = [
     "UPDATE evidence_records SET payload = ''",
