@@ -1,7 +1,11 @@
-"""Every page of the admin: it opens for an operator, asks others to sign in, and no record is written through it."""
+"""Every page of the admin: it opens for an operator, asks others to sign in, and no record is written through it.
+
+Looking changes nothing: the past that is looked at is made once for all these tests.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,15 +15,37 @@ from django.db import connection, models
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from pytest_django import DjangoDbBlocker
 
 from apps.core.admin.pages import RecordAdmin
 from apps.core.ids import uuid7
 from apps.jobs.models import Job
 from apps.tenancy.context import operator_reading
-from tests.integration.admin.conftest import Past
+from tests.support.admin import Past, a_past, signed_in
+from tests.support.broom import Broom
+from tests.support.database import swept
 
 PAGES = sorted(admin.site._registry, key=lambda model: model._meta.label)
 RECORDS = [model for model in PAGES if isinstance(admin.site._registry[model], RecordAdmin)]
+
+
+@pytest.fixture(scope="module")
+def db(django_db_blocker: DjangoDbBlocker, broom: Broom) -> Iterator[None]:
+    """The database, swept when all are through."""
+    with swept(django_db_blocker, broom):
+        yield
+
+
+@pytest.fixture(scope="module")
+def operator(db: None) -> Client:
+    """A browser in which an operator has signed in."""
+    return signed_in()
+
+
+@pytest.fixture(scope="module")
+def past(db: None, tmp_path_factory: pytest.TempPathFactory) -> Past:
+    """What there is to see."""
+    return a_past(heads=tmp_path_factory.mktemp("heads"))
 
 
 def label(model: type[models.Model]) -> str:
@@ -55,12 +81,6 @@ class TestSigningIn:
 
 class TestReading:
     """Rows of every tenant, each on a page of its own."""
-
-    def test_the_overview_tells_of_both_tenants(self, operator: Client, past: Past) -> None:
-        page = operator.get("/admin/").content.decode()
-        assert str(past.failed)[-12:] in page
-        assert "worker-default" in page
-        assert "0 of 1024 slots held · 1 waiting · workers for 4" in page
 
     @pytest.mark.parametrize("model", PAGES, ids=label)
     def test_lists_and_rows_open(self, operator: Client, past: Past, model: type[models.Model]) -> None:
@@ -119,38 +139,6 @@ class TestReading:
     def test_a_page_too_far_is_refused_before_it_is_counted_to(self, operator: Client, past: Past) -> None:
         answer = operator.get(address(Job, "changelist"), {"p": "201"})
         assert (answer.status_code, answer["Location"]) == (302, f"{address(Job, 'changelist')}?e=1")
-
-
-class TestAJobsPage:
-    """One job, whole: what was asked, what came of it, and whether its proof holds."""
-
-    def test_tells_the_whole_story(self, operator: Client, past: Past) -> None:
-        page = operator.get(address(Job, "change", past.succeeded)).content.decode()
-        for told in (
-            "submitted",
-            "dispatched",
-            "started",
-            "ended",
-            "half of it",
-            "rows 12",
-            "the bytes match their leaf",
-        ):
-            assert told in page
-
-    def test_says_why_a_job_failed_or_was_refused(self, operator: Client, past: Past) -> None:
-        assert "Oops oops" in operator.get(address(Job, "change", past.failed)).content.decode()
-        assert "not_entitled" in operator.get(address(Job, "change", past.refused)).content.decode()
-
-    def test_says_when_the_proof_does_not_hold(self, operator: Client, past: Past, change: Any) -> None:
-        change("UPDATE evidence_records SET payload = '\\x7b7d' WHERE subject_id = %s", str(past.failed))
-        page = operator.get(address(Job, "change", past.failed)).content.decode()
-        assert "the bytes were changed after they were written" in page
-
-    def test_shows_markup_in_what_callers_wrote_as_text(self, operator: Client, past: Past, change: Any) -> None:
-        change("UPDATE jobs SET params = %s::jsonb WHERE job_id = %s", '{"a": "<script>x</script>"}', past.waiting)
-        page = operator.get(address(Job, "change", past.waiting)).content.decode()
-        assert "<script>x" not in page
-        assert "&lt;script&gt;x" in page
 
 
 class TestRecordsCannotBeWritten:

@@ -10,7 +10,7 @@ from django.test import Client
 from psycopg.errors import InsufficientPrivilege
 
 from apps.tenancy.context import operator_reading
-from tests.integration.admin.conftest import Past
+from tests.support.admin import Past
 
 OWNED = ("jobs", "attempts", "decisions", "log_chunks", "events", "evidence_records", "processes", "event_consumers")
 
