@@ -23,6 +23,7 @@ from apps.notifications.operations import notify
 BY = "notifications"
 HEALTH = "health"
 MIGRATIONS = "migrations"
+OF_JOB = ("tenant", "type", "priority", "parent", "error", "reason_code")
 # What a component's status is worth waking somebody for.
 OF_STATUS = {"down": Severity.CRITICAL, "degraded": Severity.WARNING, "unknown": Severity.WARNING}
 
@@ -35,7 +36,7 @@ def on_job_failed(event: Event) -> None:
     """
     if event.data.get("parent_id") or event.data.get("type") == MIGRATION_STEP:
         return
-    job = Job.every.filter(job_id=UUID(event.subject)).first()
+    job = Job.every.only(*OF_JOB).filter(job_id=UUID(event.subject)).first()
     if job is None or job.parent_id is not None:
         return
     reason = event.data.get("error_class") or event.data.get("reason_code") or event.data["status"]
