@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from tests.support.tokens import token
 
 DEADLINE_S = 60.0
+SOONEST_S, LATEST_S = 0.05, 0.25  # between two looks at what is awaited
 TERMINAL = {"succeeded", "failed", "cancelled", "timed_out", "rejected"}
 Found = TypeVar("Found")
 
@@ -23,16 +24,17 @@ Found = TypeVar("Found")
 def wait_for(ask: Callable[[], Found | None], *, what: str, within_s: float = DEADLINE_S) -> Found:
     """Return the first answer of `ask` that says something; fail after `within_s`, naming what was awaited.
 
-    None, False and an empty list all mean "not yet".
+    None, False and an empty list all mean "not yet". What comes late is asked for less often: who asks works as well.
     """
-    end = time.monotonic() + within_s
+    began = time.monotonic()
     while True:
         found = ask()
         if found:
             return found
-        if time.monotonic() > end:
+        waited_s = time.monotonic() - began
+        if waited_s > within_s:
             raise AssertionError(f"not within {within_s:.0f} s: {what}")
-        time.sleep(0.05)  # the one pause of a wait on a condition
+        time.sleep(min(max(SOONEST_S, waited_s / 20), LATEST_S))  # the one pause of a wait on a condition
 
 
 def messages(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
