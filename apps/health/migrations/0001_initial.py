@@ -105,6 +105,8 @@ class Migration(migrations.Migration):
                 'db_table': 'health_status',
                 'ordering': ['module', 'component'],
                 'base_manager_name': 'every',
+                'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='health_due'), models.Index(condition=models.Q(('probe_due_at__isnull', False)), fields=['probe_due_at'], name='health_probe_due')],
+                'constraints': [models.UniqueConstraint(fields=('tenant', 'module', 'component'), name='health_component_once', nulls_distinct=False), models.CheckConstraint(condition=models.Q(('status__in', ['new', 'up', 'grace', 'degraded', 'down', 'paused', 'unknown'])), name='health_status_known'), models.CheckConstraint(condition=models.Q(('kind__in', ['process', 'queue', 'service', 'connector', 'module', 'http', 'tcp', 'sql'])), name='health_kind_known'), models.CheckConstraint(condition=models.Q(('classification__in', ['public', 'internal', 'confidential', 'restricted'])), name='health_classification_known'), models.CheckConstraint(condition=models.Q(('errors__lte', models.F('checks'))), name='health_errors_among_checks')],
             },
             managers=[
                 ('objects', django.db.models.manager.Manager()),
@@ -130,6 +132,7 @@ class Migration(migrations.Migration):
                 'db_table': 'health_flips',
                 'ordering': ['-flip_id'],
                 'base_manager_name': 'every',
+                'indexes': [models.Index(fields=['component', '-flip_id'], name='health_flips_newest')],
             },
             managers=[
                 ('objects', django.db.models.manager.Manager()),
@@ -149,6 +152,7 @@ class Migration(migrations.Migration):
                 'db_table': 'health_impacts',
                 'ordering': ['tenant'],
                 'base_manager_name': 'every',
+                'constraints': [models.UniqueConstraint(fields=('component', 'tenant'), name='health_impact_once')],
             },
             managers=[
                 ('objects', django.db.models.manager.Manager()),
@@ -170,6 +174,8 @@ class Migration(migrations.Migration):
                 'db_table': 'health_windows',
                 'ordering': ['-minute'],
                 'base_manager_name': 'every',
+                'indexes': [models.Index(fields=['minute'], name='health_windows_oldest')],
+                'constraints': [models.UniqueConstraint(fields=('component', 'minute'), name='health_window_once'), models.CheckConstraint(condition=models.Q(('errors__lte', models.F('checks'))), name='health_window_errors_fit')],
             },
             managers=[
                 ('objects', django.db.models.manager.Manager()),
@@ -243,71 +249,13 @@ class Migration(migrations.Migration):
                 'db_table': 'recovery_receipts',
                 'ordering': ['-receipt_id'],
                 'base_manager_name': 'every',
+                'indexes': [models.Index(fields=['component', '-receipt_id'], name='recovery_receipts_newest'), models.Index(condition=models.Q(('outcome', 'running')), fields=['prove_by'], name='recovery_receipts_running')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('outcome__in', ['running', 'helped', 'did_not_help', 'failed', 'rehearsed', 'exhausted', 'unknown'])), name='recovery_outcome_known')],
             },
             managers=[
                 ('objects', django.db.models.manager.Manager()),
                 ('every', django.db.models.manager.Manager()),
             ],
-        ),
-        migrations.AddIndex(
-            model_name='component',
-            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='health_due'),
-        ),
-        migrations.AddIndex(
-            model_name='component',
-            index=models.Index(condition=models.Q(('probe_due_at__isnull', False)), fields=['probe_due_at'], name='health_probe_due'),
-        ),
-        migrations.AddConstraint(
-            model_name='component',
-            constraint=models.UniqueConstraint(fields=('tenant', 'module', 'component'), name='health_component_once', nulls_distinct=False),
-        ),
-        migrations.AddConstraint(
-            model_name='component',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['new', 'up', 'grace', 'degraded', 'down', 'paused', 'unknown'])), name='health_status_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='component',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['process', 'queue', 'service', 'connector', 'module', 'http', 'tcp', 'sql'])), name='health_kind_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='component',
-            constraint=models.CheckConstraint(condition=models.Q(('classification__in', ['public', 'internal', 'confidential', 'restricted'])), name='health_classification_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='component',
-            constraint=models.CheckConstraint(condition=models.Q(('errors__lte', models.F('checks'))), name='health_errors_among_checks'),
-        ),
-        migrations.AddIndex(
-            model_name='flip',
-            index=models.Index(fields=['component', '-flip_id'], name='health_flips_newest'),
-        ),
-        migrations.AddConstraint(
-            model_name='impact',
-            constraint=models.UniqueConstraint(fields=('component', 'tenant'), name='health_impact_once'),
-        ),
-        migrations.AddIndex(
-            model_name='minutewindow',
-            index=models.Index(fields=['minute'], name='health_windows_oldest'),
-        ),
-        migrations.AddConstraint(
-            model_name='minutewindow',
-            constraint=models.UniqueConstraint(fields=('component', 'minute'), name='health_window_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='minutewindow',
-            constraint=models.CheckConstraint(condition=models.Q(('errors__lte', models.F('checks'))), name='health_window_errors_fit'),
-        ),
-        migrations.AddIndex(
-            model_name='receipt',
-            index=models.Index(fields=['component', '-receipt_id'], name='recovery_receipts_newest'),
-        ),
-        migrations.AddIndex(
-            model_name='receipt',
-            index=models.Index(condition=models.Q(('outcome', 'running')), fields=['prove_by'], name='recovery_receipts_running'),
-        ),
-        migrations.AddConstraint(
-            model_name='receipt',
-            constraint=models.CheckConstraint(condition=models.Q(('outcome__in', ['running', 'helped', 'did_not_help', 'failed', 'rehearsed', 'exhausted', 'unknown'])), name='recovery_outcome_known'),
         ),
         *(ForceRowSecurity(table, operator_writes=True) for table in PLATFORMS),
         ForceRowSecurity("health_impacts"),

@@ -45,6 +45,8 @@ class Migration(migrations.Migration):
                 'db_table': 'schedules',
                 'ordering': ['-schedule_id'],
                 'base_manager_name': 'every',
+                'indexes': [models.Index(fields=['tenant', '-schedule_id'], name='schedules_tenant_newest'), models.Index(condition=models.Q(('next_fire_at__isnull', False)), fields=['next_fire_at'], name='schedules_due')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('deleted_at__isnull', True)), fields=('tenant', 'name'), name='schedule_name_once'), models.CheckConstraint(condition=models.Q(('catch_up__in', ('none', 'last', 'all'))), name='schedule_catch_up_known'), models.CheckConstraint(condition=models.Q(('overlap__in', ('allow', 'skip', 'wait', 'cancel_running'))), name='schedule_overlap_known')],
             },
             managers=[
                 ('objects', django.db.models.manager.Manager()),
@@ -69,6 +71,8 @@ class Migration(migrations.Migration):
                 'db_table': 'schedule_fires',
                 'ordering': ['-fire_at'],
                 'base_manager_name': 'every',
+                'indexes': [models.Index(condition=models.Q(('state', 'waiting')), fields=['due_at'], name='fires_waiting'), models.Index(condition=models.Q(('state', 'submitted')), fields=['schedule', '-fire_id'], name='fires_submitted')],
+                'constraints': [models.UniqueConstraint(fields=('schedule', 'fire_at'), name='fire_once'), models.CheckConstraint(condition=models.Q(('state__in', ('waiting', 'submitted', 'refused', 'skipped'))), name='fire_state_known'), models.CheckConstraint(condition=models.Q(models.Q(('state', 'submitted'), _negated=True), ('job_id__isnull', False), _connector='OR'), name='fire_submitted_has_job')],
             },
             managers=[
                 ('objects', django.db.models.manager.Manager()),
@@ -94,6 +98,8 @@ class Migration(migrations.Migration):
                 'db_table': 'triggers',
                 'ordering': ['-trigger_id'],
                 'base_manager_name': 'every',
+                'indexes': [models.Index(fields=['tenant', '-trigger_id'], name='triggers_tenant_newest')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('deleted_at__isnull', True)), fields=('tenant', 'name'), name='trigger_name_once')],
             },
             managers=[
                 ('objects', django.db.models.manager.Manager()),
@@ -121,79 +127,13 @@ class Migration(migrations.Migration):
                 'db_table': 'trigger_firings',
                 'ordering': ['-firing_id'],
                 'base_manager_name': 'every',
+                'indexes': [models.Index(condition=models.Q(('state', 'waiting')), fields=['created_at'], name='firings_waiting'), models.Index(fields=['trigger', '-firing_id'], name='firings_newest'), models.Index(condition=models.Q(('job_id__isnull', False)), fields=['job_id'], name='firings_job')],
+                'constraints': [models.UniqueConstraint(fields=('trigger', 'event_id'), name='firing_once'), models.CheckConstraint(condition=models.Q(('state__in', ('waiting', 'submitted', 'refused', 'skipped'))), name='firing_state_known')],
             },
             managers=[
                 ('objects', django.db.models.manager.Manager()),
                 ('every', django.db.models.manager.Manager()),
             ],
-        ),
-        migrations.AddIndex(
-            model_name='schedule',
-            index=models.Index(fields=['tenant', '-schedule_id'], name='schedules_tenant_newest'),
-        ),
-        migrations.AddIndex(
-            model_name='schedule',
-            index=models.Index(condition=models.Q(('next_fire_at__isnull', False)), fields=['next_fire_at'], name='schedules_due'),
-        ),
-        migrations.AddConstraint(
-            model_name='schedule',
-            constraint=models.UniqueConstraint(condition=models.Q(('deleted_at__isnull', True)), fields=('tenant', 'name'), name='schedule_name_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='schedule',
-            constraint=models.CheckConstraint(condition=models.Q(('catch_up__in', ('none', 'last', 'all'))), name='schedule_catch_up_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='schedule',
-            constraint=models.CheckConstraint(condition=models.Q(('overlap__in', ('allow', 'skip', 'wait', 'cancel_running'))), name='schedule_overlap_known'),
-        ),
-        migrations.AddIndex(
-            model_name='fire',
-            index=models.Index(condition=models.Q(('state', 'waiting')), fields=['due_at'], name='fires_waiting'),
-        ),
-        migrations.AddIndex(
-            model_name='fire',
-            index=models.Index(condition=models.Q(('state', 'submitted')), fields=['schedule', '-fire_id'], name='fires_submitted'),
-        ),
-        migrations.AddConstraint(
-            model_name='fire',
-            constraint=models.UniqueConstraint(fields=('schedule', 'fire_at'), name='fire_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='fire',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ('waiting', 'submitted', 'refused', 'skipped'))), name='fire_state_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='fire',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'submitted'), _negated=True), ('job_id__isnull', False), _connector='OR'), name='fire_submitted_has_job'),
-        ),
-        migrations.AddIndex(
-            model_name='trigger',
-            index=models.Index(fields=['tenant', '-trigger_id'], name='triggers_tenant_newest'),
-        ),
-        migrations.AddConstraint(
-            model_name='trigger',
-            constraint=models.UniqueConstraint(condition=models.Q(('deleted_at__isnull', True)), fields=('tenant', 'name'), name='trigger_name_once'),
-        ),
-        migrations.AddIndex(
-            model_name='firing',
-            index=models.Index(condition=models.Q(('state', 'waiting')), fields=['created_at'], name='firings_waiting'),
-        ),
-        migrations.AddIndex(
-            model_name='firing',
-            index=models.Index(fields=['trigger', '-firing_id'], name='firings_newest'),
-        ),
-        migrations.AddIndex(
-            model_name='firing',
-            index=models.Index(condition=models.Q(('job_id__isnull', False)), fields=['job_id'], name='firings_job'),
-        ),
-        migrations.AddConstraint(
-            model_name='firing',
-            constraint=models.UniqueConstraint(fields=('trigger', 'event_id'), name='firing_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='firing',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ('waiting', 'submitted', 'refused', 'skipped'))), name='firing_state_known'),
         ),
         ForceRowSecurity("schedules"),
         ForceRowSecurity("schedule_fires"),

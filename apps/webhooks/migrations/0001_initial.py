@@ -47,6 +47,8 @@ class Migration(migrations.Migration):
                 'db_table': 'webhooks',
                 'ordering': ['-webhook_id'],
                 'base_manager_name': 'every',
+                'indexes': [models.Index(fields=['tenant', '-webhook_id'], name='webhooks_tenant_newest')],
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('disabled_at__isnull', True), ('disabled_reason__isnull', True)), models.Q(('disabled_at__isnull', False), ('disabled_reason__in', ['by_request', 'gone', 'failing'])), _connector='OR'), name='webhook_disabled_for_a_reason'), models.CheckConstraint(condition=models.Q(models.Q(('previous_secret_id__isnull', True), ('previous_until__isnull', True)), models.Q(('previous_secret_id__isnull', False), ('previous_until__isnull', False)), _connector='OR'), name='webhook_previous_secret_ends')],
             },
             managers=[
                 ('objects', django.db.models.manager.Manager()),
@@ -73,39 +75,13 @@ class Migration(migrations.Migration):
                 'db_table': 'webhook_deliveries',
                 'ordering': ['-delivery_id'],
                 'base_manager_name': 'every',
+                'indexes': [models.Index(fields=['webhook', '-delivery_id'], name='webhook_deliveries_newest'), models.Index(condition=models.Q(('state__in', ['waiting', 'sending'])), fields=['webhook', 'due_at'], name='webhook_deliveries_owed')],
+                'constraints': [models.UniqueConstraint(fields=('webhook', 'event_id'), name='webhook_delivery_once'), models.CheckConstraint(condition=models.Q(('state__in', ['waiting', 'sending', 'delivered', 'failed', 'held'])), name='webhook_delivery_state_known')],
             },
             managers=[
                 ('objects', django.db.models.manager.Manager()),
                 ('every', django.db.models.manager.Manager()),
             ],
-        ),
-        migrations.AddIndex(
-            model_name='webhook',
-            index=models.Index(fields=['tenant', '-webhook_id'], name='webhooks_tenant_newest'),
-        ),
-        migrations.AddConstraint(
-            model_name='webhook',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('disabled_at__isnull', True), ('disabled_reason__isnull', True)), models.Q(('disabled_at__isnull', False), ('disabled_reason__in', ['by_request', 'gone', 'failing'])), _connector='OR'), name='webhook_disabled_for_a_reason'),
-        ),
-        migrations.AddConstraint(
-            model_name='webhook',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('previous_secret_id__isnull', True), ('previous_until__isnull', True)), models.Q(('previous_secret_id__isnull', False), ('previous_until__isnull', False)), _connector='OR'), name='webhook_previous_secret_ends'),
-        ),
-        migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(fields=['webhook', '-delivery_id'], name='webhook_deliveries_newest'),
-        ),
-        migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('state__in', ['waiting', 'sending'])), fields=['webhook', 'due_at'], name='webhook_deliveries_owed'),
-        ),
-        migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.UniqueConstraint(fields=('webhook', 'event_id'), name='webhook_delivery_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['waiting', 'sending', 'delivered', 'failed', 'held'])), name='webhook_delivery_state_known'),
         ),
         ForceRowSecurity("webhooks"),
         ForceRowSecurity("webhook_deliveries"),
