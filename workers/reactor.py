@@ -71,21 +71,22 @@ class Reactor:
             self._known = True
         head = queries.head()
         passed: dict[str, int] = {}
-        behind = [self._advance(each, head=head, passed=passed) for each in self.reactions.values()]
+        positions = queries.positions(consumers=[each.consumer for each in self.reactions.values()])
+        behind = [
+            self._advance(each, position=positions.get(each.consumer, 0), head=head, passed=passed)
+            for each in self.reactions.values()
+        ]
         if passed:
             operations.advance_all(passed)
         self._try_again()
         return 0.0 if any(behind) else LOOK_EVERY_S
 
-    def _advance(self, reaction: Reaction, *, head: int, passed: dict[str, int]) -> bool:
+    def _advance(self, reaction: Reaction, *, position: int, head: int, passed: dict[str, int]) -> bool:
         """Take a reaction's next events, a window of the log; return whether more are there for it to take now.
 
         How far it came is left in `passed`: of what was reacted to it is noted already.
         """
-        if time.monotonic() < reaction.not_before:
-            return False
-        position = queries.position_of(consumer=reaction.consumer)
-        if position >= head:
+        if time.monotonic() < reaction.not_before or position >= head:
             return False
         upto = min(position + WINDOW, head)
         wanted = Q() if reaction.interest is None else reaction.interest(position, upto)

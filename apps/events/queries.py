@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from django.db.models import Q
@@ -32,6 +32,11 @@ EVERYTHING = Filters()
 def position_of(*, consumer: str) -> int:
     """Return up to where `consumer` was delivered; 0 for one that is new."""
     return Consumer.objects.filter(name=consumer).values_list("position", flat=True).first() or 0
+
+
+def positions(*, consumers: Collection[str]) -> dict[str, int]:
+    """Return up to where each of `consumers` was delivered; one that is new is left out."""
+    return dict(Consumer.objects.filter(name__in=consumers).values_list("name", "position"))
 
 
 def head() -> int:
