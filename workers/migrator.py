@@ -7,6 +7,7 @@ later look. Nothing is remembered that is not in the rows: killed anywhere, the 
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 from uuid import UUID
@@ -20,7 +21,7 @@ from apps.migrations import campaign, queries, registry
 from apps.migrations.definition import Definition
 from apps.migrations.lifecycle import IllegalMoveError, State
 from apps.migrations.models import Migration
-from apps.migrations.operations import moving, planning, steps, targets
+from apps.migrations.operations import drills, moving, planning, steps, targets
 from apps.migrations.operations.writing import ChangedMeanwhileError
 from apps.migrations.queries import Active
 from apps.tenancy.context import across_tenants
@@ -38,8 +39,11 @@ IDLE_S: Final = 1.0
 AT_ONCE: Final = 6
 # How long the old version may still be reported before a person is asked.
 HOLD_PATIENCE_S: Final = 600.0
-# A defect of ours pauses the campaign that met it, and leaves the others alone.
+# A defect of ours pauses the campaign that met it, and leaves the others alone. What asks others hears of it in every
+# other look, or more seldom: so they are in a row until some time was without any.
 MOST_DEFECTS: Final = 5
+CALM_S: Final = 120.0
+NONE_MET: Final = (0, 0.0)
 
 
 class Migrator:
@@ -52,7 +56,7 @@ class Migrator:
         self._readings = Readings(self._errands)
         self._verdicts = Verdicts(self._errands)
         self._figures = Figures()
-        self._defects: dict[UUID, int] = {}
+        self._defects: dict[UUID, tuple[int, float]] = {}
 
     def run(self) -> None:
         """Carry migrations on until SIGTERM."""
@@ -73,7 +77,9 @@ class Migrator:
         """Look at one campaign; a defect that it meets is its own."""
         try:
             self._look_at(active)
-            self._defects.pop(active.migration_id, None)
+            _, met_at = self._defects.get(active.migration_id, NONE_MET)
+            if time.monotonic() - met_at > CALM_S:
+                self._defects.pop(active.migration_id, None)
         except (IllegalMoveError, ChangedMeanwhileError):
             pass  # somebody moved it meanwhile: the next look decides anew
         except DecisionPointAwayError as error:
@@ -85,8 +91,10 @@ class Migrator:
 
     def _failed(self, active: Active) -> None:
         log.exception("migration_failed_inside", migration=str(active.migration_id))
-        met = self._defects[active.migration_id] = self._defects.get(active.migration_id, 0) + 1
+        met = self._defects.get(active.migration_id, NONE_MET)[0] + 1
+        self._defects[active.migration_id] = met, time.monotonic()
         if met >= MOST_DEFECTS:
+            self._defects.pop(active.migration_id)
             with across_tenants():
                 moving.give_up(active.migration_id, code="internal_error", why="a defect of the plane: see its log")
 
@@ -195,9 +203,9 @@ class Migrator:
                 why = queries.why_failed(migration_id, wave=number)
                 moving.fail_wave(migration_id, number=number, code=code, then=definition.on_failure, why=why)
             case campaign.DrillDown(number):
-                moving.drill_down(migration_id, number=number)
+                drills.down(migration_id, number=number)
             case campaign.DrillAgain(number):
-                moving.drill_again(migration_id, number=number)
+                drills.again(migration_id, number=number)
             case campaign.Contract():
                 moving.begin_contract(migration_id)
             case campaign.Complete():

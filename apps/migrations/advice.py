@@ -16,6 +16,8 @@ _PAUSED: Final[dict[str, str]] = {
     "stalled": "See what holds its step up (its job's log and progress), then retry",
     "wave_reverted": "Its wave is back at the version before: repair what failed, then retry",
     "old_version_alive": "Upgrade or stop what still reports the old version, then resume",
+    "unreachable": "See that its targets' databases answer, and that their secrets are right, then retry",
+    "internal_error": "A defect of the plane stopped it: the migrator's log says which; once that is repaired, retry",
     "definition_changed": "Put the folder back as it was planned on every worker, then retry",
     "definition_missing": "Give every worker the definition's folder (OPS_MIGRATIONS), then retry",
 }
@@ -39,6 +41,8 @@ def what_next(*, status: State, reason: str | None, begun: bool = True, contract
     if status is State.INCONCLUSIVE:
         said = _PAUSED.get(reason or "", "Look at what the gate saw: resume is the verdict that the wave may pass")
         return f"{said}; {_FORWARD if contracting else _BACK}."
+    if status is State.PAUSED and reason == "no_targets":
+        return "Every target was set aside when its turn came: see why each was, abort it, then ask again."
     if status is State.PAUSED:
         said = _PAUSED.get(reason or "") or _stopped(reason or "")
         return f"{said}; {_FORWARD if contracting else _BACK}."

@@ -48,7 +48,7 @@ class TargetState(StrEnum):
     """Where a target of a migration stands."""
 
     WAITING = "waiting"
-    SET_ASIDE = "set_aside"  # drifted when the plan was made: not touched
+    SET_ASIDE = "set_aside"  # drifted when the plan was made, or after it: not touched
     RUNNING = "running"
     VERIFYING = "verifying"  # its steps are done; its version is being read back
     UPGRADED = "upgraded"  # verified at the new version; there may be a contract phase to come

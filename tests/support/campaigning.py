@@ -28,7 +28,7 @@ from apps.migrations.definition import (
 from apps.migrations.definition import Step as DefinedStep
 from apps.migrations.lifecycle import StepState, TargetState
 from apps.migrations.models import Migration, Step, Target, Wave
-from apps.migrations.operations import asking, moving, planning, steps, targets
+from apps.migrations.operations import asking, drills, moving, planning, steps, targets
 from apps.migrations.operations.planning import Plan, Planned, SetAside
 from apps.tenancy.context import across_tenants, in_tenant
 from tests.support.work import claimed, finish, worker
@@ -109,7 +109,7 @@ class Campaign:
         """Carry an operation out as the migrator does; it is told which migration where it asks for that."""
         if operation in {planning.lay, planning.refuse}:
             more["migration_id"] = self.id
-        elif operation.__module__ in {moving.__name__, planning.__name__} or operation in {
+        elif operation.__module__ in {drills.__name__, moving.__name__, planning.__name__} or operation in {
             targets.try_again, targets.up_again, targets.back_again, targets.let_go, steps.look, steps.stalled,
         }:  # fmt: skip
             values = (self.id, *values)

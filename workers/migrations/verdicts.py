@@ -65,7 +65,8 @@ class Verdicts:
         if not any(each.kind is not Kind.JOB for each in definition.gates.checks):
             return []
         answer = self._errands.ask(
-            ("checks", migration.id, wave.number, _place(migration, wave)),
+            # Nor is what was asked before it stood still an answer once it goes on.
+            ("checks", migration.id, wave.number, _place(migration, wave), migration.version),
             lambda: judging.checks(definition, account=migration.tenant_id, asked=asked),
         )
         if answer is None:

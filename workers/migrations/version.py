@@ -12,6 +12,8 @@ from workers.migrations.ledger import Session
 from workers.migrations.statements import with_values
 
 TABLE: Final = "ops_schema_version"
+# As long as a definition's may be. What is longer is none that is known, and is told by its beginning.
+LONGEST: Final = 64
 
 
 def read(connection: Session, definition: Definition, *, schema: str) -> str | None:
@@ -23,7 +25,10 @@ def read(connection: Session, definition: Definition, *, schema: str) -> str | N
         row = None
     else:
         row = connection.execute(sql.SQL("SELECT version FROM {}").format(sql.Identifier(schema, TABLE))).fetchone()
-    return None if row is None or row[0] is None else str(row[0])
+    if row is None or row[0] is None:
+        return None
+    said = str(row[0])
+    return said if len(said) <= LONGEST else f"{said[: LONGEST - 1]}…"
 
 
 def write(connection: Session, definition: Definition, *, schema: str, version: str) -> None:

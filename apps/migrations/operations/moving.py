@@ -23,7 +23,7 @@ CRITICAL = {"severity": "critical"}
 def begin_wave(migration_id: UUID, *, number: int, facts: Mapping[str, Any]) -> None:
     """Let a wave's turn begin; `facts` are what its gates compare with later."""
     with transaction.atomic():
-        held = _running(migration_id)
+        held = running(migration_id)
         if held is None:
             return
         wave = _wave(migration_id, number)
@@ -37,14 +37,14 @@ def begin_wave(migration_id: UUID, *, number: int, facts: Mapping[str, Any]) -> 
             finished_at=None,
             verdict=None,
         )
-        says = {"stage": held.migration.stage, "targets": _targets_of(migration_id, number)}
+        says = {"stage": held.migration.stage, "targets": targets.left(migration_id, wave=number)}
         write(Change(sets={"wave": number}, tells=[(events.WAVE_STARTED, says)], facts=says), held=held)
 
 
 def hold_wave(migration_id: UUID, *, number: int, by: list[str], patience_s: float) -> None:
     """Keep a wave from contracting while something reports the old version; after a while, ask a person."""
     with transaction.atomic():
-        held = _running(migration_id)
+        held = running(migration_id)
         if held is None:
             return
         wave = _wave(migration_id, number)
@@ -62,7 +62,7 @@ def hold_wave(migration_id: UUID, *, number: int, by: list[str], patience_s: flo
 def bake(migration_id: UUID, *, number: int) -> None:
     """Give a wave's gates their time."""
     with transaction.atomic():
-        held = _running(migration_id)
+        held = running(migration_id)
         if held is not None:
             wave = _wave(migration_id, number)
             _set(wave, state=WaveState.BAKING, baking_since=held.now)
@@ -79,7 +79,7 @@ def note_facts(migration_id: UUID, *, number: int, facts: Mapping[str, Any]) -> 
 def pass_wave(migration_id: UUID, *, number: int, verdict: str, facts: Mapping[str, Any]) -> None:
     """Let a wave pass its gates."""
     with transaction.atomic():
-        held = _running(migration_id)
+        held = running(migration_id)
         if held is None:
             return
         wave = _wave(migration_id, number)
@@ -103,7 +103,7 @@ def fail_wave(
 ) -> None:
     """Let a wave fail, and pause or bring back as the definition says; once contracting, there is only the pause."""
     with transaction.atomic():
-        held = _running(migration_id)
+        held = running(migration_id)
         if held is None:
             return
         wave = _wave(migration_id, number)
@@ -152,7 +152,7 @@ def give_up(migration_id: UUID, *, code: str, why: str) -> None:
 def doubt(migration_id: UUID, *, code: str, why: str, facts: Mapping[str, Any]) -> None:
     """Stop until a person has judged what a gate could not."""
     with transaction.atomic():
-        held = _running(migration_id)
+        held = running(migration_id)
         if held is None:
             return
         if held.migration.wave is not None and code != "old_version_alive":
@@ -161,28 +161,11 @@ def doubt(migration_id: UUID, *, code: str, why: str, facts: Mapping[str, Any]) 
         write(Change(move=Move.DOUBT, code=code, why=why, tells=tells, facts=dict(facts)), held=held)
 
 
-def drill_down(migration_id: UUID, *, number: int) -> None:
-    """Begin to bring the first wave back, to see that it can be."""
-    Wave.objects.filter(migration_id=migration_id, number=number, drill=Drill.UP).update(drill=Drill.DOWN)
-
-
-def drill_again(migration_id: UUID, *, number: int) -> None:
-    """Go up once more with the first wave, which came back."""
-    with transaction.atomic():
-        held = _running(migration_id)
-        if held is None:
-            return
-        Wave.objects.filter(migration_id=migration_id, number=number, drill=Drill.DOWN).update(drill=Drill.DONE)
-        targets.up_again(migration_id, wave=number)
-        says = {"targets": _targets_of(migration_id, number)}
-        write(Change(tells=[(events.DRILLED, says)], facts=says), held=held)
-
-
 def begin_contract(migration_id: UUID) -> None:
     """Go through the waves once more, to take away what only the old version needed."""
     with transaction.atomic():
-        held = _running(migration_id)
-        if held is None:
+        held = running(migration_id)
+        if held is None or _emptied(held):
             return
         waiting = {"state": WaveState.WAITING, "held_since": None, "baking_since": None, "finished_at": None}
         Wave.objects.filter(migration_id=migration_id).update(**waiting)
@@ -192,7 +175,7 @@ def begin_contract(migration_id: UUID) -> None:
 def contract(migration_id: UUID) -> None:
     """Note that something is being taken away now: from here on there is no way back."""
     with transaction.atomic():
-        held = _running(migration_id)
+        held = running(migration_id)
         if held is not None and held.migration.contract_begun_at is None:
             write(Change(sets={"contract_begun_at": held.now}, tells=[(events.CONTRACTING, {})]), held=held)
 
@@ -200,14 +183,10 @@ def contract(migration_id: UUID) -> None:
 def complete(migration_id: UUID) -> None:
     """End a migration whose every target is verified at the new version."""
     with transaction.atomic():
-        held = _running(migration_id)
-        if held is None:
+        held = running(migration_id)
+        if held is None or _emptied(held):
             return
         says = {"targets": Target.objects.filter(migration_id=migration_id, state=TargetState.UPGRADED).count()}
-        if not Target.objects.filter(migration_id=migration_id).exclude(state=TargetState.SET_ASIDE).exists():
-            why = "every target was set aside when its turn came: plan anew"
-            halt(held, code="no_targets", then=OnFailure.PAUSE, why=why, wave=None, tells=[], facts={})
-            return
         aside = Target.objects.filter(migration_id=migration_id, state=TargetState.SET_ASIDE).count()
         facts = {**says, "set_aside": aside}
         write(Change(move=Move.COMPLETE, tells=[(events.COMPLETED, says)], facts=facts), held=held)
@@ -327,10 +306,19 @@ _Order = Callable[[UUID, int, Held], list[tuple[str, Mapping[str, Any]]] | None]
 _ORDERS: dict[str, _Order] = {"go_on": _go_on, "pass_wave": _pass_wave, "retry": _retry}
 
 
-def _running(migration_id: UUID) -> Held | None:
+def running(migration_id: UUID) -> Held | None:
     """Hold a migration that runs; None where it was paused, aborted or over before this came."""
     held = hold(migration_id)
     return held if held.state is State.RUNNING else None
+
+
+def _emptied(held: Held) -> bool:
+    """Pause a migration of which nobody is left: what was done to nobody is no success, and has nothing to contract."""
+    if targets.left(held.migration.id):
+        return False
+    why = "every target was set aside when its turn came: abort it and plan anew"
+    halt(held, code="no_targets", then=OnFailure.PAUSE, why=why, wave=None, tells=[], facts={})
+    return True
 
 
 def _wave(migration_id: UUID, number: int) -> Wave:
@@ -339,7 +327,3 @@ def _wave(migration_id: UUID, number: int) -> Wave:
 
 def _set(wave: Wave, **values: Any) -> None:
     Wave.objects.filter(migration_id=wave.migration_id, number=wave.number).update(**values)
-
-
-def _targets_of(migration_id: UUID, number: int) -> int:
-    return Target.objects.filter(migration_id=migration_id, wave=number).count()

@@ -143,6 +143,12 @@ def at_work(migration_id: UUID) -> bool:
     return Step.objects.filter(migration_id=migration_id, state__in=under_way).exists()
 
 
+def left(migration_id: UUID, *, wave: int | None = None) -> int:
+    """Return how many targets of a migration, or of one of its waves, were not set aside."""
+    rows = Target.objects.filter(migration_id=migration_id, **({} if wave is None else {"wave": wave}))
+    return rows.exclude(state=TargetState.SET_ASIDE).count()
+
+
 def let_go(migration_id: UUID) -> None:
     """Leave the targets to other migrations."""
     Target.objects.filter(migration_id=migration_id, holds=True).update(holds=False)

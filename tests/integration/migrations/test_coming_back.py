@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from apps.migrations.campaign import Verify, decide
+from apps.migrations.campaign import Bake, Verify, decide
 from apps.migrations.lifecycle import StepState, TargetState
-from apps.migrations.operations import asking, moving, targets
-from tests.integration.conftest import Look
+from apps.migrations.operations import asking, drills, moving, targets
+from tests.integration.conftest import Change, Look
 from tests.integration.migrations.conftest import Made, Told
 from tests.support.campaigning import Campaign, put
 
@@ -113,12 +113,28 @@ def test_a_revert_after_the_end_minds_no_target_that_it_never_touched(made: Made
 def test_a_drill_is_told_once_the_first_wave_came_back_and_goes_up_again(made: Made, told: Told) -> None:
     campaign = made(drill=True).started()
     campaign.by_itself(moving.begin_wave, number=0, facts={})
-    campaign.by_itself(moving.drill_down, number=0)
+    campaign.by_itself(drills.down, number=0)
     assert campaign.wave().drill == "down"
     put(campaign, "acme", TargetState.REVERTED, *[StepState.REVERTED] * 2)
-    campaign.by_itself(moving.drill_again, number=0)
+    campaign.by_itself(drills.again, number=0)
     assert campaign.wave().drill == "done"
     assert campaign.states()["acme"] == "waiting pending pending pending"
     assert told(campaign)[4:] == ["drilled"]
-    campaign.by_itself(moving.drill_down, number=0)
+    campaign.by_itself(drills.down, number=0)
     assert campaign.wave().drill == "done"
+
+
+def test_a_drill_of_a_wave_that_was_all_set_aside_is_the_next_ones_and_is_not_told(
+    made: Made, told: Told, change: Change
+) -> None:
+    campaign = made(drill=True).started(["acme"], ["globex"], ["sandbox"])
+    campaign.by_itself(moving.begin_wave, number=0, facts={})
+    change("UPDATE migration_targets SET state = 'set_aside', holds = false WHERE key = 'acme'")
+    for _ in range(2):
+        campaign.by_itself(drills.down, number=0)
+    assert [campaign.wave(number).drill for number in (0, 1, 2)] == ["none", "up", "none"]
+    assert decide(campaign.view()) == [Bake(0)]
+    campaign.by_itself(moving.begin_wave, number=1, facts={})
+    campaign.by_itself(drills.down, number=1)
+    assert campaign.wave(1).drill == "down"
+    assert "drilled" not in told(campaign)

@@ -13,20 +13,33 @@ from django.db import DataError
 from apps.jobs.lifecycle import Ending
 from apps.migrations import registry
 from apps.migrations.definition import Check, Gates, Kind
+from apps.migrations.gates import Found, Verdict
 from apps.migrations.lifecycle import TargetState
 from apps.migrations.models import Migration
-from apps.migrations.operations import moving
+from apps.migrations.operations import asking, moving
 from apps.migrations.queries import Active
 from apps.tenancy.context import across_tenants
 from tests.integration.conftest import Look
 from tests.integration.migrations.conftest import Made
 from tests.integration.migrations.test_campaigns_live import FOLDER, OPEN
+from tests.integration.migrations.test_turns import AtOnce
 from tests.support.campaigning import bring, definition, put
 from tests.support.database import InRole
 from tests.support.work import claimed, finish, worker
 from workers.migrations.errands import Errands
 from workers.migrations.verdicts import Verdicts
 from workers.migrator import MOST_DEFECTS, Migrator
+
+
+class Asks(Migrator):
+    """One that asks others in one look, and hears of a defect in the next."""
+
+    looks = 0
+
+    def _look_at(self, active: Active) -> None:
+        self.looks += 1
+        if self.looks % 2 == 0:
+            raise ValueError("no such encoding")
 
 
 @pytest.fixture
@@ -50,6 +63,27 @@ def test_a_statement_that_fails_for_one_campaign_pauses_it_and_ends_no_migrator(
         for _ in range(MOST_DEFECTS):
             migrator.step()
     assert (campaign.row().status, campaign.row().reason_code) == ("paused", "internal_error")
+
+
+def test_what_asks_others_and_meets_a_defect_each_time_pauses_its_campaign_as_well(made: Made, in_role: InRole) -> None:
+    campaign = made().started()
+    with in_role("control"):
+        migrator = Asks()
+        for _ in range(2 * MOST_DEFECTS):
+            migrator.step()
+    assert (campaign.row().status, campaign.row().reason_code) == ("paused", "internal_error")
+
+
+def test_defects_far_from_each_other_pause_no_campaign(
+    made: Made, in_role: InRole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.migrator.CALM_S", 0.0)
+    campaign = made().started()
+    with in_role("control"):
+        migrator = Asks()
+        for _ in range(2 * MOST_DEFECTS):
+            migrator.step()
+    assert campaign.row().status == "running"
 
 
 def test_a_backfill_stops_with_its_campaign_where_the_definition_was_changed_meanwhile(
@@ -88,10 +122,11 @@ def _baking(made: Made, *targets: str) -> tuple[Any, Any]:
     return campaign, of
 
 
-def _judge(campaign: Any, of: Any) -> None:
+def _judge(campaign: Any, of: Any, verdicts: Verdicts | None = None) -> None:
     with across_tenants():
         migration = Migration.objects.get(id=campaign.id)
-    Verdicts(Errands(None)).judge(0, migration=migration, definition=of)  # type: ignore[arg-type]  # no errand is run
+    asked = verdicts or Verdicts(Errands(None))  # type: ignore[arg-type]  # no errand is run
+    asked.judge(0, migration=migration, definition=of)
 
 
 def test_a_checks_jobs_are_submitted_once_though_the_migrator_is_killed_before_it_noted_them(
@@ -111,6 +146,29 @@ def test_a_checks_jobs_are_submitted_once_though_the_migrator_is_killed_before_i
                 finish(claimed(job["job_id"], worker_id=worker()))
         _judge(campaign, of)
     assert campaign.wave().state == "passed"
+
+
+def test_what_a_check_said_before_a_pause_says_nothing_after_it(
+    made: Made, in_role: InRole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says = [Found(gate="well", verdict=Verdict.SUCCEED)]
+    monkeypatch.setattr("workers.migrations.judging.checks", lambda *_, **__: says)
+    check = Check(name="well", kind=Kind.SQL, text="SELECT true")
+    of = definition(gates=Gates(bake_s=0, health=False, checks=[check]))
+    campaign = made(of).started()
+    campaign.by_itself(moving.begin_wave, number=0, facts={})
+    campaign.by_itself(moving.bake, number=0)
+    verdicts = Verdicts(Errands(AtOnce()))
+    with in_role("control"):
+        _judge(campaign, of, verdicts)
+        campaign.ask(asking.pause)
+        says = [Found(gate="well", verdict=Verdict.FAIL)]
+        campaign.ask(asking.resume)
+        campaign.by_itself(moving.carry_out)
+        _judge(campaign, of, verdicts)
+        assert campaign.wave().state == "baking"
+        _judge(campaign, of, verdicts)
+    assert (campaign.wave().state, campaign.row().reason_code) == ("failed", "gate_well")
 
 
 def test_each_target_of_one_tenant_has_its_own_check_heard(made: Made, in_role: InRole, look: Look) -> None:

@@ -12,7 +12,7 @@ from apps.evidence.heads import Heads
 from apps.evidence.verification import verify
 from apps.migrations.definition import FailureRate, Gates, OnFailure
 from apps.migrations.lifecycle import Drill, IllegalMoveError, StepState, TargetState, WaveState
-from apps.migrations.operations import asking, moving, planning, targets
+from apps.migrations.operations import asking, drills, moving, planning, targets
 from tests.integration.conftest import Change, Control, Look
 from tests.integration.migrations.conftest import Made, Proven, Told
 from tests.support.campaigning import SUM, bring, definition, killed_before_commit, put
@@ -75,7 +75,7 @@ def test_what_was_proven_of_migrations_and_targets_is_sealed_and_verifies(
         (moving.hold_wave, {"number": 0, "by": ["crm/api"], "patience_s": 0}),
         (moving.doubt, {"code": "gate_health", "why": "?", "facts": {}}),
         (moving.give_up, {"code": "boom", "why": "?"}),
-        (moving.drill_again, {"number": 0}),
+        (drills.again, {"number": 0}),
         (moving.begin_contract, {}),
         (moving.contract, {}),
         (moving.complete, {}),
@@ -319,8 +319,12 @@ def test_a_campaign_is_seen_as_it_stands_with_the_wave_under_way_alone_while_it_
     assert seen.contracts is True
 
 
-def test_a_campaign_of_which_nothing_is_left_asks_a_person_and_is_no_success(made: Made, change: Change) -> None:
+@pytest.mark.parametrize("operation", [moving.begin_contract, moving.complete])
+def test_a_campaign_of_which_nothing_is_left_asks_a_person_and_is_no_success(
+    made: Made, change: Change, operation: Any
+) -> None:
     campaign = made().started()
     change("UPDATE migration_targets SET state = 'set_aside', holds = false")
-    campaign.by_itself(moving.complete)
+    campaign.by_itself(operation)
     assert (campaign.row().status, campaign.row().reason_code) == ("paused", "no_targets")
+    assert campaign.row().stage == "forward", "nobody has to be asked whether the old version is gone"

@@ -22,6 +22,9 @@ def test_what_waits_for_a_person_says_for_what_and_nothing_else_does(status: Sta
         (State.PAUSED, "stalled", "retry"),
         (State.PAUSED, "gate_no_orphans", "what the gate saw"),
         (State.PAUSED, "wave_reverted", "retry"),
+        (State.PAUSED, "unreachable", "databases answer"),
+        (State.PAUSED, "internal_error", "migrator's log"),
+        (State.PAUSED, "no_targets", "abort it, then ask again"),
         (State.PAUSED, "sql_23514", "the step's job says"),
         (State.INCONCLUSIVE, "gate_failure_rate", "resume is the verdict"),
         (State.INCONCLUSIVE, "old_version_alive", "old version"),
@@ -33,6 +36,10 @@ def test_what_waits_for_a_person_says_for_what_and_nothing_else_does(status: Sta
 )
 def test_each_reason_has_its_way_on(status: State, reason: str, says: str) -> None:
     assert says in (what_next(status=status, reason=reason) or "")
+
+
+def test_no_way_back_is_offered_where_every_target_was_set_aside() -> None:
+    assert "revert" not in (what_next(status=State.PAUSED, reason="no_targets") or "")
 
 
 @pytest.mark.parametrize("status", [State.PAUSED, State.INCONCLUSIVE])
