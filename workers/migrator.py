@@ -1,4 +1,4 @@
-"""The migrator: plans migrations and carries them on, a look at each every half second.
+"""The migrator: plans migrations and carries them on, a look at each every quarter second.
 
 One thread looks, decides (`apps.migrations.campaign`) and writes; what asks others (a plan, a target's version, a
 check) is done by threads of its own that touch nothing of the plane's database, and what came of it is written at a
@@ -34,7 +34,7 @@ from workers.migrations.verdicts import Verdicts
 
 log = structlog.get_logger(__name__)
 
-LOOK_EVERY_S: Final = 0.5
+LOOK_EVERY_S: Final = 0.25
 IDLE_S: Final = 1.0
 AT_ONCE: Final = 6
 # How long the old version may still be reported before a person is asked.

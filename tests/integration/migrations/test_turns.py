@@ -22,7 +22,7 @@ from tests.integration.conftest import Look
 from tests.integration.migrations.conftest import Made, Proven, Told
 from tests.integration.migrations.test_campaigns_live import CONTRACT, FOLDER, OPEN
 from tests.support.campaigning import OTHER_SUM, SUM, Campaign, definition, put
-from tests.support.walls import InRole
+from tests.support.database import InRole
 from tests.support.work import claimed, finish, worker
 from workers.migrations import reading
 from workers.migrations.errands import Errands
