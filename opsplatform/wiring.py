@@ -67,6 +67,7 @@ REACTIONS: dict[str, tuple[str, ...]] = {
     "operations.migration.completed": (MIGRATION_MOVED, *MIGRATION_NEWS),
     "operations.migration.failed": (MIGRATION_MOVED, *MIGRATION_NEWS),
     "operations.migration.target_failed": MIGRATION_TARGET,
+    "operations.migration.target_set_aside": MIGRATION_TARGET,
     "operations.migration.target_upgraded": MIGRATION_TARGET,
     "operations.migration.target_reverted": MIGRATION_TARGET,
     "operations.ticket.acknowledged": TICKET_NEWS,

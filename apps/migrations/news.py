@@ -19,6 +19,17 @@ BY_ITSELF: Final = "plane"
 SAID_BEFORE: Final = frozenset({"stalled", "wave_reverted"})
 ABORTED: Final = "aborted"
 
+_NOT_BEGUN: Final = "not begun"
+_SENTENCES: Final = {
+    events.STALLED: "{which} makes no progress at {step}",
+    events.INCONCLUSIVE: "{which} waits for a person's verdict: {reason}",
+    events.REVERTING: "{which} is being brought back: {reason}",
+    _NOT_BEGUN: "{which} was not begun: {reason}",
+    events.FAILED: "{which} failed: {reason}",
+    events.TARGET_FAILED: "{which} failed: {reason}",
+    events.TARGET_SET_ASIDE: "{which} left a target alone that is not as it was planned: {reason}",
+}
+
 
 class Meaning(StrEnum):
     """What an event means."""
@@ -76,16 +87,9 @@ def next_step(data: Mapping[str, Any]) -> str | None:
 
 def sentence(event_type: str, data: Mapping[str, Any]) -> str:
     """Return it in a line: which migration, and what is the matter. Names no target: its account may not know them."""
-    which = f"{data.get('name')} {data.get('version_from')} → {data.get('version_to')}"
-    reason = str(data.get("reason") or "no reason given").replace("_", " ")
-    if event_type == events.STALLED:
-        return f"{which} makes no progress at {data.get('step')}"
-    if event_type == events.INCONCLUSIVE:
-        return f"{which} waits for a person's verdict: {reason}"
-    if event_type == events.REVERTING:
-        return f"{which} is being brought back: {reason}"
-    if event_type == events.FAILED:
-        return f"{which} {'was not begun' if data.get('wave') is None else 'failed'}: {reason}"
-    if event_type == events.TARGET_FAILED:
-        return f"{which} failed: {reason}"
-    return f"{which} stopped itself: {reason}"
+    kind = _NOT_BEGUN if event_type == events.FAILED and data.get("wave") is None else event_type
+    return _SENTENCES.get(kind, "{which} stopped itself: {reason}").format(
+        which=f"{data.get('name')} {data.get('version_from')} → {data.get('version_to')}",
+        reason=str(data.get("reason") or "no reason given").replace("_", " "),
+        step=data.get("step"),
+    )

@@ -156,7 +156,13 @@ def on_migration_news(event: Event) -> None:
 
 
 def on_migration_target(event: Event) -> None:
-    """Tell a tenant of a failure at its own target; one on whose account the migration runs hears it of that."""
+    """Tell a tenant of a failure at its own target; one on whose account the migration runs hears it of that.
+
+    That a target was set aside when its turn came is told in any case: a migration goes on without it, and ends well.
+    """
+    if event.type == migration_events.TARGET_SET_ASIDE:
+        _about_migration(event, action=Action.TRIGGER, severity=Severity.WARNING, category=Category.EVENT)
+        return
     own = Migration.every.filter(id=UUID(event.data["migration_id"]), tenant_id=event.tenant_id).exists()
     if own:
         return

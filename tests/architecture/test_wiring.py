@@ -34,7 +34,6 @@ UNHEARD = {
     "operations.migration.contracting",
     "operations.migration.drilled",
     "operations.migration.requested",
-    "operations.migration.target_set_aside",
     "operations.migration.wave_failed",
     "operations.migration.wave_passed",
     "operations.migration.wave_started",

@@ -1,4 +1,4 @@
-"""What is told about others' events: failed jobs, but not their steps; components that fall and rise."""
+"""What is told about others' events: failed jobs, but not their steps; components; targets that were left alone."""
 
 from __future__ import annotations
 
@@ -91,3 +91,19 @@ def test_what_is_muted_is_inhibited_by_what_is_behind_it(control: Control, look:
     with control():
         reactions.on_health_degraded(health("degraded", status="down", muted_by=("storage/san",)))
     assert [row["inhibited_by"] for row in look(ROWS)] == ["storage/san"]
+
+
+def test_a_target_that_was_left_alone_is_told_its_tenant_and_waits_for_nobody(control: Control, look: Look) -> None:
+    data = {
+        "migration_id": str(uuid7()), "name": "crm", "module": "storefronts", "version_from": "1.4",
+        "version_to": "1.5", "wave": 1, "reason": "schema_differs", "target": "acme-1", "read_version": "1.4",
+        "digest_before": None, "digest_after": None,
+    }  # fmt: skip
+    kind, subject = "operations.migration.target_set_aside", data["migration_id"]
+    with control():
+        reactions.on_migration_target(Event(event_id=uuid7(), tenant_id="acme", type=kind, subject=subject, data=data))
+    (row,) = look(ROWS)
+    assert (row["tenant_id"], row["severity"], row["category"], row["source"]) == (
+        "acme", "warning", "event", "storefronts",
+    )  # fmt: skip
+    assert row["summary"] == "crm 1.4 → 1.5 left a target alone that is not as it was planned: schema differs"
