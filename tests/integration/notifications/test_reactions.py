@@ -99,7 +99,7 @@ def test_a_target_that_was_left_alone_is_told_its_tenant_and_waits_for_nobody(co
         "version_to": "1.5", "wave": 1, "reason": "schema_differs", "target": "acme-1", "read_version": "1.4",
         "digest_before": None, "digest_after": None,
     }  # fmt: skip
-    kind, subject = "operations.migration.target_set_aside", data["migration_id"]
+    kind, subject = "operations.migration.target_set_aside", str(data["migration_id"])
     with control():
         reactions.on_migration_target(Event(event_id=uuid7(), tenant_id="acme", type=kind, subject=subject, data=data))
     (row,) = look(ROWS)
