@@ -22,7 +22,7 @@ def test_a_handler_that_listens_stops_within_seconds(caller: Caller, truth: Trut
     caller.wait(job_id, status="running")
     asked = control(caller, job_id, "cancel", reason="a drill")
     assert asked["cancel_reason"] == "a drill"
-    job = caller.wait(job_id, within_s=5)
+    job = caller.wait(job_id, within_s=15)
     assert (job["outcome"], job["reason_code"], job["error"]["how"]) == ("cancelled", "cancelled", "cooperative")
 
 

@@ -47,7 +47,7 @@ def test_a_job_whose_own_process_was_killed_is_handed_back_at_once(caller: Calle
     wait_for(
         lambda: truth.rows("SELECT 1 FROM attempts WHERE job_id = %s AND ending = 'worker_lost'", job_id),
         what="the loss is known",
-        within_s=8,
+        within_s=15,
     )
     job = caller.wait(job_id)
     assert (job["outcome"], job["attempt"]) == ("succeeded", 2)
