@@ -44,6 +44,10 @@ class Verdicts:
             baked_s = (now - (wave.baking_since or now)).total_seconds()
             found = judging.standing(definition, migration=migration, wave=wave, now=now)
             asked = _asked(migration.id, number)
+            if not asked:
+                # Nobody is left of it: nothing was changed here that a gate could judge, or somebody would look at.
+                moving.pass_wave(migration.id, number=number, verdict=Verdict.SUCCEED.value, facts={})
+                return
         over = baked_s >= definition.gates.bake_s
         if over:
             jobs = self._jobs(definition, migration=migration, wave=wave, asked=asked)

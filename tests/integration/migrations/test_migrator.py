@@ -183,3 +183,16 @@ def test_each_target_of_one_tenant_has_its_own_check_heard(made: Made, in_role: 
         _judge(campaign, of)
     assert campaign.wave().state == "failed"
     assert campaign.row().reason_code == "gate_smoke"
+
+
+def test_a_wave_of_which_nobody_is_left_passes_at_once_and_asks_nobody(made: Made, in_role: InRole, look: Look) -> None:
+    campaign, of = _baking(made, "acme", "globex")
+    of = replace(of, gates=replace(of.gates, bake_s=3600))
+    with in_role("control"):
+        _judge(campaign, of)
+        assert campaign.wave().state == "baking"
+        for each in ("acme", "globex"):
+            put(campaign, each, TargetState.SET_ASIDE)
+        _judge(campaign, of)
+    assert (campaign.wave().state, campaign.row().status) == ("passed", "running")
+    assert look("SELECT 1 FROM jobs") == []
