@@ -1,4 +1,7 @@
-"""What health forgets: measures after a week, canaries after a day, orders and receipts after a quarter of a year."""
+"""What health forgets: measures after a week, canaries after a day, orders after a quarter of a year.
+
+Flips and receipts are history: no process's role may take them away.
+"""
 
 from __future__ import annotations
 
