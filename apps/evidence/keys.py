@@ -91,6 +91,8 @@ def _path() -> Path:
 
 def _fresh(*, begins: Mapping[str, int]) -> dict[str, Any]:
     key = OKPKey.generate_key("Ed25519", auto_kid=True)
+    while str(key.kid).startswith("-"):  # `evidence_keys retire KID` would take it for an option
+        key = OKPKey.generate_key("Ed25519", auto_kid=True)
     return {**key.as_dict(private=True), "begins": dict(begins)}
 
 

@@ -31,7 +31,9 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", required=True)
         actions.add_parser("show", help="print the public keys, as a verifier's key file")
         actions.add_parser("rotate", help="add a key that signs from now on, beside those that do")
-        actions.add_parser("retire", help="erase the private half of a key").add_argument("kid")
+        actions.add_parser("retire", help="erase the private half of a key").add_argument(
+            "kid", help="the key's id; of an old one that begins with '-': retire -- KID"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do it; exit 2 with what is wrong."""

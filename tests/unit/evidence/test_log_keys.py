@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from joserfc.jwk import OKPKey
 
 from apps.evidence import keys, notes
 from apps.evidence.notes import BadNoteError, Checkpoint
@@ -131,3 +132,16 @@ def test_a_missing_or_spoiled_file_is_named_and_not_shown(file: Path) -> None:
     for ask in (keys.ring, lambda: keys.begin(sizes={})):
         with pytest.raises(KeysMissingError, match="set_up"):
             ask()
+
+
+def test_no_new_key_has_an_id_that_a_command_line_takes_for_an_option(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = iter(["-dash", "--dashes", "plain-one"])
+    generate = OKPKey.generate_key
+
+    def made(curve: Any, **_: Any) -> OKPKey:
+        return generate(curve, parameters={"kid": next(ids)})
+
+    monkeypatch.setattr(OKPKey, "generate_key", made)
+    assert keys.begin(sizes={}) == "plain-one"
