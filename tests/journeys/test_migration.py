@@ -98,6 +98,28 @@ def test_a_target_that_drifts_after_the_plan_is_set_aside_when_its_turn_comes(
     assert (aside["key"], aside["reason_code"], aside["holds"]) == (tenants[2], "schema_differs", False)
 
 
+def test_a_database_that_is_away_when_a_targets_turn_comes_did_not_drift_and_is_waited_for(
+    shop: Shop, campaigns: Campaigns, plane: Plane, truth: Truth
+) -> None:
+    tenants = names(2)
+    shop.open_for(tenants)
+    migration_id = campaigns.ask(tenants=tenants)
+    campaigns.until(migration_id, "awaiting_approval")
+    refusal, log = f'role "{shop.name}" is not permitted to log in', plane.home / "logs" / "postgres.log"
+    with shop.away():
+        campaigns.approve(migration_id)
+        wait_for(lambda: log.read_text().count(refusal) >= 3, what="it is asked again and again")
+        found = campaigns.read(migration_id)
+        assert (found["status"], found["waves"][0]["state"]) == ("running", "running")
+        assert set(targets(found).values()) == {"waiting"}
+
+    found = campaigns.still(migration_id)
+
+    assert (found["status"], found["progress"]) == ("succeeded", 1.0), found["reason"]
+    assert [shop.state(tenant)[::3] for tenant in tenants] == [("1.5", True)] * 2
+    assert truth.rows(SET_ASIDE, migration_id) == []
+
+
 def test_a_dry_run_tells_the_plan_and_touches_nothing(shop: Shop, campaigns: Campaigns) -> None:
     tenants = names(3)
     shop.open_for(tenants)

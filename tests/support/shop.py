@@ -93,6 +93,20 @@ class Shop:
                 session.commit()
             yield session
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Let nobody of the module in, and end who is; afterwards as before."""
+        role = sql.Identifier(self.name)
+        with psycopg.connect(self._admin, autocommit=True) as session:
+            session.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(role))
+            try:
+                session.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [self.name]
+                )
+                yield
+            finally:
+                session.execute(sql.SQL("ALTER ROLE {} LOGIN").format(role))
+
     def schema(self, tenant: str) -> str:
         """Return the name of a tenant's schema."""
         return f"shop_{tenant.replace('-', '_')}"

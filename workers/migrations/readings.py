@@ -103,8 +103,9 @@ def _moved_on(found: Reading, *, target: Target, definition: Definition) -> tupl
     if found.problem is not None and not _without_version(found, target=target):
         return found.problem, f"it could not be read: {found.problem.replace('_', ' ')}"
     # One that said no version says the old one once it came back, as after a drill.
-    if found.version is not None and found.version != (target.version_before or definition.version_from):
-        return "version_differs", f"it was at {target.version_before} when the plan was made, and is at {found.version}"
+    planned = target.version_before or definition.version_from
+    if found.version is not None and found.version != planned:
+        return "version_differs", f"it was at {planned} when the plan was made, and is at {found.version}"
     if found.digest != target.digest_before:
         return "schema_differs", "its schema is not what it was when the plan was made"
     return None

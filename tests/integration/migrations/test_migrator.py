@@ -22,7 +22,7 @@ from apps.tenancy.context import across_tenants
 from tests.integration.conftest import Look
 from tests.integration.migrations.conftest import Made
 from tests.integration.migrations.test_campaigns_live import FOLDER, OPEN
-from tests.integration.migrations.test_turns import AtOnce
+from tests.support.at_once import AtOnce
 from tests.support.campaigning import bring, definition, put
 from tests.support.database import InRole
 from tests.support.work import claimed, finish, worker

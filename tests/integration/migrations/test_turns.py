@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from apps.tenancy.context import across_tenants
 from tests.integration.conftest import Look
 from tests.integration.migrations.conftest import Made, Proven, Told
 from tests.integration.migrations.test_campaigns_live import CONTRACT, FOLDER, OPEN
+from tests.support.at_once import AtOnce
 from tests.support.campaigning import OTHER_SUM, SUM, Campaign, definition, put
 from tests.support.database import InRole
 from tests.support.work import claimed, finish, worker
@@ -31,18 +31,6 @@ from workers.migrations.readings import Readings
 from workers.migrator import Migrator
 
 AS_PLANNED = Reading(version="1.4", digest=SUM)
-
-
-class AtOnce(ThreadPoolExecutor):
-    """Does what it is given before it returns."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        try:
-            done.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - handed on
-            done.set_exception(error)
-        return done
 
 
 class Turn:
